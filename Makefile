@@ -1,0 +1,56 @@
+# The two commands a newcomer needs: `make run` and `make test`. Everything else: `make help`.
+
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+CYCLES ?= 20
+SEED ?= 1
+MUTANT ?=
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: ## make .venv with everything in it (PYTHON=/path/to/python chooses the interpreter)
+	@sh scripts/install.sh
+
+.PHONY: run
+run: install ## start both services on this machine, durable, with no broker; Ctrl-C ends them
+	@$(BIN)/python scripts/foreground.py $(BIN)/ordering serve all
+
+.PHONY: test
+test: install ## run every test; lists what cannot run on this machine and why
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: install ## the fast checks: format, lint, types, layers, and the tests without network or processes
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m pytest -q -m "not process and not slow" $(ARGS)
+
+.PHONY: format
+format: install ## put the code in its standard form
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: install ## measure, and write benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+.PHONY: crash
+crash: install ## kill the whole system again and again and count what was lost (CYCLES=20 SEED=1 MUTANT=name)
+	@$(BIN)/python -m tests.e2e.crash --cycles $(CYCLES) --seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)) $(ARGS)
+
+.PHONY: lock
+lock: install ## write both lock files anew from pyproject.toml (ARGS=--upgrade takes newer versions)
+	@sh scripts/lock.sh $(ARGS)
+
+.PHONY: build
+build: install ## build the sdist, and the wheel from it, into dist/
+	@$(BIN)/python -m build --no-isolation
+
+.PHONY: clean
+clean: ## remove .venv, caches and builds; never your data
+	@rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,60 @@
+"""What holds for every test: one event loop, fixed randomness, no hidden I/O, and a report of what could not run."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Generator
+
+import pytest
+from hypothesis import settings
+
+# The same examples on every machine and every run; a loaded machine is not a failure.
+settings.register_profile("ordering", derandomize=True, deadline=None, database=None, print_blob=True)
+settings.load_profile("ordering")
+
+# What a test without the `process` mark may not do, by audit event.
+_IO_EVENTS = frozenset(
+    {"socket.connect", "socket.bind", "socket.getaddrinfo", "subprocess.Popen", "os.posix_spawn", "os.fork", "os.exec"}
+)
+_running: pytest.Item | None = None
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run async tests on asyncio, the only loop the services run on."""
+    return "asyncio"
+
+
+def _forbid_unmarked_io(event: str, _args: tuple[object, ...]) -> None:
+    if event in _IO_EVENTS and _running is not None:
+        msg = f"{_running.nodeid} uses {event}: mark it with @pytest.mark.process"
+        raise RuntimeError(msg)
+
+
+sys.addaudithook(_forbid_unmarked_io)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Hold tests without the `process` mark to it: `make check` needs neither network nor processes."""
+    global _running  # noqa: PLW0603 -- an audit hook has no other way to know the running test
+    _running = None if item.get_closest_marker("process") else item
+    try:
+        return (yield)
+    finally:
+        _running = None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what could not run on this machine, one line per reason."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.getreports("skipped")
+        if isinstance(report.longrepr, tuple)
+    )
+    ran = sum(len(terminalreporter.getreports(outcome)) for outcome in ("passed", "failed", "xfailed", "xpassed"))
+    terminalreporter.section("what could not run on this machine")
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{count} x {reason}")
+    terminalreporter.write_line(f"{ran} ran, {reasons.total()} could not")
