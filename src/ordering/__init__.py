@@ -1,0 +1,1 @@
+"""ordering: an event-driven order-management system."""

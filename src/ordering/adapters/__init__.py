@@ -1,0 +1,1 @@
+"""One package per technology. Siblings never import each other."""

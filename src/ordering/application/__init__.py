@@ -1,0 +1,1 @@
+"""What the system can do. Owns every port; knows no driver, no framework and no settings."""

@@ -1,0 +1,262 @@
+"""Every port of the system, each as small as its caller needs and saying what it guarantees.
+
+Adapters translate their driver's errors into ``application.errors`` at their border; a port never lets a driver's
+exception through. All coroutines run on one event loop; adapters hide their threads.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
+
+from ordering.application.messages import (
+    Changes,
+    DecodedEvent,
+    HeldRecord,
+    JournalEntry,
+    Lag,
+    LogIdentity,
+    OutboxRow,
+    OutboxSummary,
+    OutgoingRecord,
+    Outcome,
+    Place,
+    Polled,
+    PublishResult,
+    Record,
+    RecordedAnswer,
+    Snapshot,
+    StoredState,
+    Undecodable,
+    ViewRow,
+    ViewStats,
+    Write,
+)
+
+# ---------------------------------------------------------------------------------------------- surroundings
+
+
+class Timer(Protocol):
+    """A call that will happen later, unless cancelled."""
+
+    def cancel(self) -> None: ...
+
+
+class Runtime(Protocol):
+    """Time and concurrency. Wall-clock time only labels things; waits and ages use ``monotonic``."""
+
+    def now(self) -> int:
+        """UTC microseconds since 1970."""
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never goes back."""
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> Timer: ...
+
+    def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> "asyncio.Task[Any]": ...
+
+    def new_id(self) -> str:
+        """A new UUIDv7 (RFC 9562) in its text form."""
+
+
+class Observer(Protocol):
+    """Where the application reports to; it never logs itself. Implementations must be fast and must not raise."""
+
+    def changed(self, what: str, **facts: object) -> None:
+        """A state of the whole service changed (logged at INFO)."""
+
+    def noted(self, what: str, **facts: object) -> None:
+        """Something about a single order (logged at DEBUG)."""
+
+    def counted(self, what: str, amount: int = 1) -> None:
+        """A counter moved."""
+
+    def measured(self, what: str, value: float) -> None:
+        """A value was observed (seconds, sizes)."""
+
+
+# ---------------------------------------------------------------------------------------------- write side
+
+
+class OrderRepository(Protocol):
+    """What the commands ask the store. Reads see every commit that was acknowledged before the call."""
+
+    async def get(self, aggregate_id: str) -> StoredState | None:
+        """The aggregate as stored. Raises StoreUnavailable."""
+
+    async def answer_to(self, key: str) -> RecordedAnswer | None:
+        """The first answer to an idempotency key that is still kept. Raises StoreUnavailable."""
+
+
+class BatchWriter(Protocol):
+    """The store as the group commit needs it.
+
+    ``write`` makes a batch durable in ONE transaction (fsync or database commit before it returns) and answers in
+    the batch's order. Writes to one aggregate are applied in that order. A lost race is an outcome, not an error:
+    its write leaves nothing, its neighbours are stored. An event id that is stored already answers Stored (the
+    repetition of an ambiguous commit).
+
+    Raises StoreUnavailable (nothing stored, the store as a whole cannot: full, busy, closed), WriteRejected (nothing
+    stored, a row is at fault) or CommitAmbiguous (unknown; the adapter has dropped its connection, and the next call
+    uses a fresh one on which it is safe to repeat the batch).
+    """
+
+    async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]: ...
+
+
+class Outbox(Protocol):
+    """The unpublished events: a set, never a cursor, so a row committed late is still found. Raises StoreUnavailable."""
+
+    async def heads(self, limit: int, exclude: Collection[str]) -> Sequence[OutboxRow]:
+        """The lowest unpublished event of each aggregate that is neither parked nor excluded, oldest first.
+
+        One snapshot: that an event is the lowest in it is the evidence that its predecessors are in the log.
+        """
+
+    async def mark_published(self, events: Sequence[tuple[str, int]]) -> None:
+        """(aggregate id, version) of events known to be in the log. Idempotent."""
+
+    async def park(self, aggregate_id: str, reason: str) -> None:
+        """Stop publishing an aggregate's events until ``retry``; survives a restart."""
+
+    async def retry(self, aggregate_id: str | None) -> int:
+        """Unpark one aggregate, or all; how many were parked."""
+
+    async def waiting(self, limit: int, *, parked_only: bool = False) -> Sequence[OutboxRow]:
+        """Unpublished events, oldest first, for people to look at."""
+
+    async def summary(self) -> OutboxSummary: ...
+
+    async def partitions(self, topic: str, found: int) -> int:
+        """The topic's partition count as recorded at first use; ``found`` is recorded if there is none yet."""
+
+
+class Journal(Protocol):
+    """The stored history of one aggregate."""
+
+    async def timeline(self, aggregate_id: str) -> Sequence[JournalEntry]:
+        """Its kept events by ascending version. Raises StoreUnavailable."""
+
+
+class Housekeeping(Protocol):
+    """Trimming, in small batches so that it never holds up a commit."""
+
+    async def trim(self, *, answers_before: int, journal_before: int, limit: int) -> int:
+        """Delete at most ``limit`` answers and published journal rows older than these times (UTC microseconds);
+        how many went."""
+
+
+class RelayLease(Protocol):
+    """Elects one relay per database, for efficiency only: two relays repeat events, they never reorder them."""
+
+    async def renew(self, deliverable: str | None) -> bool:
+        """Take or keep the lease and publish this holder's deliverability (None: yes, else the reason why not).
+        False: somebody else holds it."""
+
+    async def holders_view(self) -> str | None:
+        """What the present holder says: None deliverable, else the reason."""
+
+    async def release(self) -> None: ...
+
+
+class EventPublisher(Protocol):
+    """The way into the log.
+
+    Records of one call keep their order within a partition. ``publish`` answers per record and in order: Acked means
+    the log has it durably; Rejected never changes by retrying; Unsent may be in the log or not. Never raises for a
+    record. Callers never have two versions of one key under way at once.
+    """
+
+    async def publish(self, batch: Sequence[OutgoingRecord]) -> Sequence[PublishResult]: ...
+
+    async def probe(self) -> None:
+        """Return when the log could take a record now. Raises BrokerUnavailable with a reason."""
+
+    async def partition_count(self, topic: str) -> int:
+        """Raises BrokerUnavailable (also for a topic that does not exist)."""
+
+
+class SchemaIds(Protocol):
+    """Registry ids of released schemas."""
+
+    async def id_of(self, schema: str) -> int:
+        """Raises RegistryUnavailable."""
+
+
+# ---------------------------------------------------------------------------------------------- read side
+
+
+class EventSource(Protocol):
+    """The way out of the log for one consumer group and one topic."""
+
+    async def identity(self) -> LogIdentity:
+        """Raises BrokerUnavailable."""
+
+    async def poll(self, limit: int, wait: float) -> Polled:
+        """At most ``limit`` records, or news of the assignment, or nothing after ``wait`` seconds.
+
+        A newly assigned partition delivers nothing until ``seek``. Raises BrokerUnavailable, LogChanged (a position
+        that the log no longer or not yet has).
+        """
+
+    async def seek(self, positions: Mapping[int, int]) -> None:
+        """Go on from these next offsets (partition -> offset)."""
+
+    async def commit(self, positions: Mapping[int, int]) -> None:
+        """Tell the broker too, best effort, so that lag tools see the truth. Never raises."""
+
+    async def end_offsets(self) -> Mapping[int, int]:
+        """Every partition's end (the next offset to be written). Raises BrokerUnavailable."""
+
+    async def lag(self, positions: Mapping[int, int]) -> Lag:
+        """How far these positions are behind; absent partitions count from the beginning. Raises BrokerUnavailable."""
+
+
+class EventDecoder(Protocol):
+    """Records to events, guarding against anything bytes can hold."""
+
+    async def decode(self, records: Sequence[Record]) -> Sequence[DecodedEvent | Undecodable]:
+        """One answer per record. Raises RegistryUnavailable when a needed schema cannot be asked for now."""
+
+
+class ProjectionStore(Protocol):
+    """The read model as the consumer writes it. Raises StoreUnavailable."""
+
+    async def identity(self, topic: str) -> LogIdentity | None:
+        """The log this read model was filled from, None if not recorded yet."""
+
+    async def record_identity(self, topic: str, identity: LogIdentity) -> None: ...
+
+    async def load(self, topic: str, keys: Collection[str]) -> Snapshot:
+        """The live generation, all its positions for the topic, and the rows of these keys, as of one moment."""
+
+    async def commit(self, changes: Changes) -> None:
+        """All or nothing, durable. Raises StalePosition if a position or a row's revision is not as expected, or the
+        live generation is another."""
+
+    async def held(self, key: str) -> Sequence[HeldRecord]:
+        """The key's held records in the log's order."""
+
+    async def held_keys(self, reason: str, limit: int) -> Sequence[str]:
+        """Keys whose first held record has this reason."""
+
+
+class OrderViews(Protocol):
+    """The read model as queries see it. Raises StoreUnavailable."""
+
+    async def get(self, key: str) -> ViewRow | None: ...
+
+    async def ids(self, after: Place | None, limit: int) -> Sequence[tuple[Place, str]]:
+        """Keys by first appearance, those after a place."""
+
+    async def positions(self, topic: str) -> Mapping[int, int]: ...
+
+    async def stats(self) -> ViewStats: ...
+
+
+class DeadLetters(Protocol):
+    """The held records as people see them. Raises StoreUnavailable."""
+
+    async def letters(self, limit: int, *, key: str | None = None) -> Sequence[HeldRecord]:
+        """Held records, oldest first; records parked behind others included only for one ``key``."""
