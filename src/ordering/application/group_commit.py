@@ -1,0 +1,209 @@
+"""Group commit: many concurrent commands share one durable transaction.
+
+A request waits in a queue until the committer claims it. Until then it can be withdrawn (deadline, shutdown) by one
+compare-and-set, and a withdrawn request provably stored nothing. Once claimed, only the store's own word decides:
+
+    QUEUED -> CLAIMED -> Stored | Conflict | AnswerTaken | not stored | unknown
+           -> WITHDRAWN (not stored)
+
+All states move on one event loop, so an assignment is the compare-and-set. A caller that is cancelled (its client
+hung up) changes nothing: its write goes on and its outcome is dropped.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+
+import attrs
+
+from ordering.application.errors import (
+    CommitAmbiguous,
+    NotStored,
+    OutcomeUnknown,
+    Overloaded,
+    ShuttingDown,
+    StoreUnavailable,
+    WriteRejected,
+)
+from ordering.application.messages import NewEvent, Outcome, Stored, Write
+from ordering.application.ports import BatchWriter, Observer, Runtime
+
+StoredEvents = Sequence[tuple[NewEvent, Stored]]
+
+
+@attrs.frozen
+class CommitLimits:
+    """Bounds of the queue. ``wait_seconds``: how long a request may wait to be claimed; ``resolve_seconds``: how long
+    an ambiguous commit is asked about before its requests are answered with outcome-unknown."""
+
+    batch_max: int = 256
+    queue_max: int = 10_000
+    wait_seconds: float = 10.0
+    resolve_seconds: float = 10.0
+    resolve_pause_seconds: float = 0.05
+
+
+class _State(Enum):
+    QUEUED = auto()
+    CLAIMED = auto()
+    WITHDRAWN = auto()
+
+
+@attrs.define(eq=False)
+class _Ticket:
+    write: Write
+    answer: "asyncio.Future[Outcome]"
+    deadline: float
+    state: _State = _State.QUEUED
+
+    def resolve(self, outcome: Outcome) -> None:
+        if not self.answer.done():
+            self.answer.set_result(outcome)
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class GroupCommit:
+    """The queue before the store, and the only caller of its ``write``."""
+
+    def __init__(
+        self,
+        writer: BatchWriter,
+        runtime: Runtime,
+        observer: Observer,
+        on_stored: Callable[[StoredEvents], None],
+        limits: CommitLimits | None = None,
+    ) -> None:
+        self._writer, self._runtime, self._observer = writer, runtime, observer
+        self._on_stored = on_stored
+        self._limits = limits or CommitLimits()
+        self._queue: deque[_Ticket] = deque()
+        self._wake = asyncio.Event()
+        self._expiry_set = False
+        self._stopping = False
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait to be claimed."""
+        return len(self._queue)
+
+    async def submit(self, write: Write) -> Outcome:
+        """Make one write durable and return its outcome.
+
+        Raises a NotStored error if it provably left nothing, OutcomeUnknown if nobody can tell.
+        """
+        if self._stopping:
+            raise ShuttingDown
+        if len(self._queue) >= self._limits.queue_max:
+            raise Overloaded(f"{self._limits.queue_max} requests are waiting for the store")
+        deadline = self._runtime.monotonic() + self._limits.wait_seconds
+        ticket = _Ticket(write, asyncio.get_running_loop().create_future(), deadline)
+        self._queue.append(ticket)
+        self._wake.set()
+        if not self._expiry_set:
+            self._expire_later(self._limits.wait_seconds)
+        return await ticket.answer
+
+    async def run(self) -> None:
+        """Commit what is submitted, batch after batch, until ``stop``; then finish what is queued and return."""
+        while True:
+            while self._queue:
+                await self._commit(self._claim())
+            if self._stopping:
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+    def stop(self) -> None:
+        """Take nothing new; ``run`` returns once everything submitted so far has its outcome."""
+        self._stopping = True
+        self._wake.set()
+
+    # ------------------------------------------------------------------ the queue
+
+    def _claim(self) -> list[_Ticket]:
+        batch: list[_Ticket] = []
+        while self._queue and len(batch) < self._limits.batch_max:
+            ticket = self._queue.popleft()
+            if ticket.state is _State.QUEUED:
+                ticket.state = _State.CLAIMED
+                batch.append(ticket)
+        return batch
+
+    def _expire_later(self, seconds: float) -> None:
+        self._expiry_set = True
+        self._runtime.call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        # Everyone may wait equally long, so the queue is in deadline order and one timer serves all of it.
+        self._expiry_set = False
+        now = self._runtime.monotonic()
+        while self._queue and self._queue[0].deadline <= now:
+            ticket = self._queue.popleft()
+            ticket.state = _State.WITHDRAWN
+            ticket.fail(Overloaded(f"not begun within {self._limits.wait_seconds:g} s"))
+        if self._queue:
+            self._expire_later(self._queue[0].deadline - now)
+
+    # ------------------------------------------------------------------ one batch
+
+    async def _commit(self, batch: list[_Ticket]) -> None:
+        parts = [batch] if batch else []
+        while parts:
+            part = parts.pop()
+            try:
+                await self._write(part)
+            except WriteRejected as error:
+                # One bad row must not fail its neighbours: halve until it stands alone.
+                if len(part) == 1:
+                    self._observer.changed("write.rejected", aggregate=part[0].write.aggregate_id, error=str(error))
+                    part[0].fail(StoreUnavailable("it refused this change"))
+                else:
+                    middle = len(part) // 2
+                    parts += [part[middle:], part[:middle]]
+            except NotStored as error:
+                self._fail(part, error)
+            except CommitAmbiguous:
+                await self._resolve(part)
+            except BaseException:
+                # A fault of our own: what was claimed may be stored or not, and the service stops with the reason.
+                for unsure in (part, *parts):
+                    self._fail(unsure, OutcomeUnknown())
+                raise
+
+    async def _write(self, part: list[_Ticket]) -> None:
+        began = self._runtime.monotonic()
+        outcomes = await self._writer.write([ticket.write for ticket in part])
+        self._observer.measured("commit_seconds", self._runtime.monotonic() - began)
+        self._observer.measured("commit_batch", len(part))
+        stored: list[tuple[NewEvent, Stored]] = []
+        for ticket, outcome in zip(part, outcomes, strict=True):
+            ticket.resolve(outcome)
+            if isinstance(outcome, Stored) and ticket.write.event is not None:
+                stored.append((ticket.write.event, outcome))
+        if stored:
+            self._on_stored(stored)
+
+    async def _resolve(self, part: list[_Ticket]) -> None:
+        """Find out about an ambiguous commit by repeating the very same batch: a stored event id answers Stored."""
+        give_up = self._runtime.monotonic() + self._limits.resolve_seconds
+        self._observer.changed("commit.ambiguous", requests=len(part))
+        while self._runtime.monotonic() < give_up:
+            await self._runtime.sleep(self._limits.resolve_pause_seconds)
+            try:
+                await self._write(part)
+            except (CommitAmbiguous, NotStored):
+                continue  # that attempt stored nothing or cannot tell; the first one is still open
+            except WriteRejected:
+                break
+            return
+        self._observer.changed("commit.unknown", requests=len(part))
+        self._fail(part, OutcomeUnknown())
+
+    @staticmethod
+    def _fail(part: list[_Ticket], error: Exception) -> None:
+        for ticket in part:
+            ticket.fail(error)

@@ -1,0 +1,335 @@
+"""The relay: what was committed reaches the log, each aggregate's events in their order.
+
+The rule everything here serves: version n of an aggregate is given to a producer only with evidence that n-1 is in
+the log. Evidence is this process's own acknowledgement of n-1, or a transaction or snapshot that shows no unpublished
+earlier event. So a freshly committed event is taken over in memory only if its own transaction saw none before it, or
+behind its predecessor that is under way here; any other is left to the sweep, which reads the lowest unpublished
+event of each aggregate. Two relays can therefore repeat events, but never reorder them.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+import attrs
+
+from ordering.application.errors import BrokerUnavailable, StoreUnavailable
+from ordering.application.framing import frame
+from ordering.application.group_commit import StoredEvents
+from ordering.application.messages import Acked, NewEvent, OutgoingRecord, PublishResult, Rejected, Unsent
+from ordering.application.outage_gate import OutageGate
+from ordering.application.partitioning import partition_of
+from ordering.application.ports import EventPublisher, Observer, Outbox, RelayLease, Runtime, SchemaIds
+
+_Ref = tuple[str, int]
+
+
+@attrs.frozen
+class RelayLimits:
+    """Bounds of the relay. Whatever does not fit into the window waits in the database, where the sweep finds it."""
+
+    batch_max: int = 512
+    window_max: int = 8_192
+    followers_max: int = 16
+    publishes_at_once: int = 1
+    mark_pause_seconds: float = 0.02
+    sweep_seconds: float = 1.0
+    tick_seconds: float = 0.5
+    late_seconds: float = 5.0
+    """An event that waits longer than this, counted from when this relay first saw it, means an outage."""
+
+
+class OutboxRelay:
+    """Publishes the outbox, marks what is acknowledged, and tells the gate whether events can be delivered."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        publisher: EventPublisher,
+        schema_ids: SchemaIds,
+        lease: RelayLease,
+        gate: OutageGate,
+        runtime: Runtime,
+        observer: Observer,
+        topic: str,
+        schema: str,
+        limits: RelayLimits | None = None,
+    ) -> None:
+        self._outbox, self._publisher, self._schema_ids, self._lease = outbox, publisher, schema_ids, lease
+        self._gate, self._runtime, self._observer = gate, runtime, observer
+        self._topic, self._schema = topic, schema
+        self._limits = limits or RelayLimits()
+        self._ready: deque[NewEvent] = deque()
+        self._busy: dict[str, int] = {}
+        """Aggregates with an event ready or at the producer: the version."""
+        self._behind: dict[str, deque[NewEvent]] = {}
+        """Committed events whose predecessor is busy here."""
+        self._acked: dict[str, int] = {}
+        """Aggregates whose last acknowledged version is not marked yet."""
+        self._to_mark: list[_Ref] = []
+        self._seen: dict[_Ref, float] = {}
+        """When this relay first saw an event it has not delivered yet; oldest first."""
+        self._partitions: dict[str, int] = {}
+        self._fault: str | None = "the relay has not reached the broker yet"
+        self._leading = False
+        self._has_ready, self._has_acked, self._has_news = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._settled = asyncio.Event()
+
+    # ------------------------------------------------------------------ coming in
+
+    def offer(self, stored: StoredEvents) -> None:
+        """Take freshly committed events over, or leave them to the sweep where evidence or room is missing."""
+        if not self._leading:
+            return
+        for event, outcome in stored:
+            aggregate = event.aggregate_id
+            if len(self._ready) >= self._limits.window_max:
+                self._has_news.set()
+                return
+            busy = self._busy.get(aggregate)
+            if busy is not None:
+                followers = self._behind.setdefault(aggregate, deque())
+                if event.version > busy and len(followers) < self._limits.followers_max:
+                    followers.append(event)  # one left out here breaks the chain later, and the sweep goes on
+            elif self._fault is None and (outcome.first_in_line or self._acked.get(aggregate) == event.version - 1):
+                self._take(event)
+            else:
+                self._has_news.set()
+
+    def _take(self, event: NewEvent) -> None:
+        self._busy[event.aggregate_id] = event.version
+        self._seen.setdefault((event.aggregate_id, event.version), self._runtime.monotonic())
+        self._ready.append(event)
+        self._has_ready.set()
+        self._settled.clear()
+
+    # ------------------------------------------------------------------ running
+
+    async def run(self) -> None:
+        """Relay until cancelled. The first sweep reloads whatever an earlier life left unpublished."""
+        loops = [
+            self._runtime.spawn(self._tick_loop(), name="relay-tick"),
+            self._runtime.spawn(self._sweep_loop(), name="relay-sweep"),
+            self._runtime.spawn(self._mark_loop(), name="relay-mark"),
+        ]
+        for number in range(self._limits.publishes_at_once):
+            loops.append(self._runtime.spawn(self._publish_loop(), name=f"relay-publish-{number}"))
+        try:
+            await asyncio.gather(*loops)
+        finally:
+            for loop in loops:
+                loop.cancel()
+
+    async def drain(self, seconds: float) -> bool:
+        """Wait until everything taken over is published and marked; False if that took longer."""
+        self._settle()
+        timer = self._runtime.call_later(seconds, self._settled.set)
+        await self._settled.wait()
+        timer.cancel()
+        return self._is_settled()
+
+    def _is_settled(self) -> bool:
+        return not self._busy and not self._acked
+
+    def _settle(self) -> None:
+        if self._is_settled():
+            self._settled.set()
+        else:
+            self._settled.clear()
+
+    # ------------------------------------------------------------------ publishing
+
+    async def _publish_loop(self) -> None:
+        while True:
+            if not self._ready:
+                self._has_ready.clear()
+                await self._has_ready.wait()
+            batch = [self._ready.popleft() for _ in range(min(len(self._ready), self._limits.batch_max))]
+            if batch:
+                await self._publish(batch)
+
+    async def _publish(self, batch: list[NewEvent]) -> None:
+        began = self._runtime.monotonic()
+        results: Iterable[PublishResult]
+        try:
+            results = await self._publisher.publish([await self._outgoing(event) for event in batch])
+        except (BrokerUnavailable, StoreUnavailable) as error:
+            results = [Unsent(str(error))] * len(batch)
+        self._observer.measured("publish_seconds", self._runtime.monotonic() - began)
+        for event, result in zip(batch, results, strict=True):
+            if isinstance(result, Acked):
+                self._acknowledged(event)
+            elif isinstance(result, Rejected):
+                await self._park(event, result.reason)
+            else:
+                self._unsent(event, result.reason)
+        self._settle()
+
+    async def _outgoing(self, event: NewEvent) -> OutgoingRecord:
+        schema_id = await self._schema_ids.id_of(event.encoded.schema)
+        partitions = self._partitions.get(event.topic)
+        if partitions is None:
+            partitions = await self._count_partitions(event.topic)
+        return OutgoingRecord(
+            event.topic,
+            partition_of(event.key, partitions),
+            event.key,
+            frame(schema_id, event.encoded.body),
+            event.headers,
+            event.occurred_at // 1000,
+        )
+
+    async def _count_partitions(self, topic: str) -> int:
+        found = await self._publisher.partition_count(topic)
+        recorded = await self._outbox.partitions(topic, found)
+        if recorded != found:
+            # Keys keep their partitions for ever, so growth changes nothing for us; people should know.
+            self._observer.changed("topic.partitions_differ", topic=topic, recorded=recorded, found=found)
+        self._partitions[topic] = recorded
+        return recorded
+
+    def _acknowledged(self, event: NewEvent) -> None:
+        aggregate = event.aggregate_id
+        self._acked[aggregate] = event.version
+        self._to_mark.append((aggregate, event.version))
+        self._seen.pop((aggregate, event.version), None)
+        self._has_acked.set()
+        self._observer.counted("events_published")
+        del self._busy[aggregate]
+        followers = self._behind.pop(aggregate, None)
+        if followers and followers[0].version == event.version + 1:
+            self._take(followers.popleft())
+            self._behind[aggregate] = followers
+        elif followers:
+            self._has_news.set()
+
+    def _unsent(self, event: NewEvent, reason: str) -> None:
+        self._forget(event)
+        if self._fault is None:
+            self._observer.changed("relay.outage", reason=reason)
+        self._fault = reason
+        self._show(reason)
+
+    async def _park(self, event: NewEvent, reason: str) -> None:
+        self._forget(event)
+        self._seen.pop((event.aggregate_id, event.version), None)
+        self._observer.changed("outbox.parked", order=event.aggregate_id, version=event.version, reason=reason)
+        self._observer.counted("outbox_parked")
+        try:
+            await self._outbox.park(event.aggregate_id, reason)
+        except StoreUnavailable:
+            self._has_news.set()  # still a head: it will be tried and rejected again
+
+    def _forget(self, event: NewEvent) -> None:
+        self._busy.pop(event.aggregate_id, None)
+        self._behind.pop(event.aggregate_id, None)
+
+    # ------------------------------------------------------------------ marking
+
+    async def _mark_loop(self) -> None:
+        while True:
+            self._has_acked.clear()
+            if not self._to_mark:
+                await self._has_acked.wait()
+            marks, self._to_mark = self._to_mark, []
+            try:
+                await self._outbox.mark_published(marks)
+            except StoreUnavailable:
+                # They are in the log, only the mark is missing: at worst they are published twice after a crash.
+                self._to_mark = marks + self._to_mark
+                await self._runtime.sleep(self._limits.tick_seconds)
+                continue
+            for aggregate, version in marks:
+                if self._acked.get(aggregate) == version:
+                    del self._acked[aggregate]
+            self._settle()
+            await self._runtime.sleep(self._limits.mark_pause_seconds)
+
+    # ------------------------------------------------------------------ sweeping
+
+    async def _sweep_loop(self) -> None:
+        while True:
+            more = await self._sweep() if self._leading and self._fault is None else False
+            if more:
+                await self._runtime.sleep(self._limits.mark_pause_seconds)
+                continue
+            timer = self._runtime.call_later(self._limits.sweep_seconds, self._has_news.set)
+            await self._has_news.wait()
+            self._has_news.clear()
+            timer.cancel()
+
+    async def _sweep(self) -> bool:
+        """Take the heads that fit into the window; whether there may be more."""
+        room = self._limits.window_max - len(self._busy)
+        if room <= 0:
+            return True
+        limit = min(room, self._limits.batch_max)
+        try:
+            rows = await self._outbox.heads(limit, {*self._busy, *self._acked})
+        except StoreUnavailable:
+            return False
+        for row in rows:
+            event = row.event
+            # What was acknowledged or taken while the heads were being read must not be taken a second time.
+            if event.aggregate_id not in self._busy and self._acked.get(event.aggregate_id, 0) < event.version:
+                self._take(event)
+        return len(rows) == limit
+
+    # ------------------------------------------------------------------ judging
+
+    async def _tick_loop(self) -> None:
+        while True:
+            await self._tick()
+            await self._runtime.sleep(self._limits.tick_seconds)
+
+    async def _tick(self) -> None:
+        if self._fault is not None:
+            await self._probe()
+        try:
+            leading = await self._lease.renew(self._late())
+            if leading and not self._leading:
+                self._has_news.set()
+            elif self._leading and not leading:
+                self._step_down()
+            self._leading = leading
+            self._show(self._late() if leading else await self._lease.holders_view())
+            if self._gate.watches_backlog:
+                self._gate.judge_backlog(await self._outbox.summary(), self._runtime.now())
+        except StoreUnavailable:
+            return  # the store says so itself to every command
+
+    async def _probe(self) -> None:
+        try:
+            await self._publisher.probe()
+            await self._schema_ids.id_of(self._schema)
+            await self._count_partitions(self._topic)
+        except (BrokerUnavailable, StoreUnavailable) as error:
+            self._fault = str(error)
+            return
+        self._fault = None
+        self._observer.changed("relay.delivering", topic=self._topic)
+        self._has_news.set()
+
+    def _late(self) -> str | None:
+        if self._fault is not None:
+            return self._fault
+        oldest = next(iter(self._seen.values()), None)
+        waited = 0.0 if oldest is None else self._runtime.monotonic() - oldest
+        if waited > self._limits.late_seconds:
+            return f"an event has been waiting for delivery for {waited:.0f} s"
+        return None
+
+    def _show(self, reason: str | None) -> None:
+        if reason is None:
+            self._gate.deliverable()
+        else:
+            self._gate.outage(reason)
+
+    def _step_down(self) -> None:
+        """Somebody else relays now: what is not at the producer yet is theirs."""
+        for event in self._ready:
+            self._forget(event)
+        self._ready.clear()
+        self._behind.clear()
+        self._seen.clear()
+        self._settle()
