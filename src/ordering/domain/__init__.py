@@ -1,0 +1,1 @@
+"""The business, pure: no clock, no I/O, no randomness of its own, nothing asynchronous."""
