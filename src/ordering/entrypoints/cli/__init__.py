@@ -1,0 +1,47 @@
+"""The ``ordering`` command.
+
+The serving processes are started here without the command-line library: they live long and should stay small.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from ordering.entrypoints.process import StartupError
+from ordering.entrypoints.settings_values import SettingsError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status: 0 done, 1 it could not be done, 2 called or configured wrongly."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(given)
+    except SettingsError as error:
+        for fault in error.faults:
+            sys.stderr.write(f"ordering: {fault}\n")
+        return 2
+    except StartupError as error:
+        sys.stderr.write(f"ordering: {error}\n")
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has enough; what is left in the buffer must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(given: list[str]) -> int:
+    match given:
+        case ["serve", "all"]:
+            from ordering.entrypoints.supervisor import serve_all  # noqa: PLC0415 -- keeps --help fast
+
+            return serve_all(os.environ, sys.stdout)
+        case ["serve", "cart" | "order" as part, *inherited] if not {"-h", "--help"} & set(inherited):
+            from ordering.entrypoints.worker import serve  # noqa: PLC0415 -- loads the whole service
+
+            return serve(part, inherited)
+        case _:
+            from ordering.entrypoints.cli.commands import run  # noqa: PLC0415 -- serving processes do without it
+
+            return run(given)

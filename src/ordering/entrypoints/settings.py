@@ -1,0 +1,275 @@
+"""Every setting of the system in one table: name, type, default, meaning.
+
+``ordering config show`` and the README's table are printed from it. ``load`` reads the environment and, if
+``ORDERING_CONFIG`` names one, a TOML file with the same names; the environment wins. Settings are read once, at the
+start of a process, and never change in it.
+"""
+
+# ruff: noqa: RUF009 -- `_setting` is attrs.field with a row of the table
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from ordering.application.outage_gate import OutagePolicy
+from ordering.domain.currencies import CURRENCIES
+from ordering.entrypoints.settings_values import (
+    Fault,
+    Kind,
+    Loaded,
+    Option,
+    SettingsError,
+    choice,
+    decimal,
+    mask,
+    port,
+    read,
+    real,
+    text,
+    text_list,
+    whole,
+)
+
+CONFIG: Final = "ORDERING_CONFIG"
+
+
+class Mode(StrEnum):
+    """Where events and orders live."""
+
+    AUTO = "auto"
+    EMBEDDED = "embedded"
+    CLUSTER = "cluster"
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The least severe level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _currency(raw: str) -> str:
+    if raw not in CURRENCIES:
+        raise ValueError("must be an active ISO 4217 code in capitals")
+    return raw
+
+
+def _setting(name: str, kind: Kind, default: object, meaning: str, *, secret: bool = False) -> Any:  # noqa: ANN401 -- as attrs.field
+    option = Option(name, kind, default, meaning, secret)
+    return attrs.field(default=default, metadata={Option: option}, repr=mask if secret else True)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """The configuration of one process, complete and valid."""
+
+    mode: Mode = _setting(
+        "ORDERING_MODE",
+        choice(Mode),
+        Mode.AUTO,
+        "`embedded`: everything in files on this machine; `cluster`: Kafka (not in this release); "
+        "`auto`: cluster when KAFKA_BOOTSTRAP_SERVERS is set",
+    )
+    data_dir: Path = _setting(
+        "ORDERING_DATA_DIR", Kind("path", Path), Path("data"), "folder of the embedded log and of the SQLite stores"
+    )
+    database_url: str | None = _setting(
+        "DATABASE_URL",
+        text(),
+        None,
+        "stores of both services: `sqlite:///folder` (four slashes: an absolute path); default: ORDERING_DATA_DIR",
+        secret=True,
+    )
+    cart_database_url: str | None = _setting(
+        "CART_DATABASE_URL", text(), None, "store of the cart service alone; wins over DATABASE_URL", secret=True
+    )
+    order_database_url: str | None = _setting(
+        "ORDER_DATABASE_URL", text(), None, "store of the order service alone; wins over DATABASE_URL", secret=True
+    )
+    kafka_bootstrap_servers: str | None = _setting(
+        "KAFKA_BOOTSTRAP_SERVERS", text(), None, "Kafka brokers, `host:port` separated by commas (cluster mode)"
+    )
+    schema_registry_url: str | None = _setting(
+        "SCHEMA_REGISTRY_URL", text(), None, "Confluent-compatible schema registry (cluster mode)", secret=True
+    )
+    topic: str = _setting(
+        "KAFKA_TOPIC",
+        text(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,249}", "1 to 249 characters of A-Z a-z 0-9 . _ -"),
+        "order-events",
+        "topic of the order events",
+    )
+    consumer_group: str = _setting(
+        "KAFKA_CONSUMER_GROUP", text(), "order-service-group", "name of the group that feeds the read model"
+    )
+    host: str = _setting("API_HOST", text(), "127.0.0.1", "address both services bind to")
+    api_port: int | None = _setting(
+        "API_PORT", port(), None, "port of the one service a process serves; refused by `serve all`"
+    )
+    cart_port: int | None = _setting("CART_API_PORT", port(), None, "port of the cart service; 8000 if nothing is set")
+    order_port: int | None = _setting(
+        "ORDER_API_PORT", port(), None, "port of the order service; 8001 if nothing is set"
+    )
+    broker_outage: OutagePolicy = _setting(
+        "BROKER_OUTAGE",
+        choice(OutagePolicy),
+        OutagePolicy.REJECT,
+        "while events cannot be delivered: `reject` new changes with 503, or `accept` them up to the backlog limits",
+    )
+    backlog_rows: int = _setting(
+        "ORDERING_BACKLOG_ROWS", whole(1, 10**9), 1_000_000, "`accept`: most events that may wait for delivery"
+    )
+    backlog_seconds: float = _setting(
+        "ORDERING_BACKLOG_SECONDS", real(1, 10**8), 86_400.0, "`accept`: greatest age of an event that waits"
+    )
+    backlog_free_mib: int = _setting(
+        "ORDERING_BACKLOG_FREE_MIB", whole(0, 10**9), 1_024, "`accept`: least free space on the store's disk, in MiB"
+    )
+    default_currency: str = _setting(
+        "DEFAULT_CURRENCY",
+        Kind("currency", _currency),
+        "USD",
+        "currency of a cart that names none (ISO 4217)",
+    )
+    shipping_rate: Decimal = _setting(
+        "ORDERING_SHIPPING_RATE", decimal(0, 1), Decimal("0.02"), "share of the total that shipping costs"
+    )
+    partitions: int = _setting(
+        "ORDERING_PARTITIONS", whole(1, 1_000), 3, "partitions of a new embedded log; an existing one keeps its number"
+    )
+    idempotency_hours: float = _setting(
+        "ORDERING_IDEMPOTENCY_HOURS", real(0.01, 87_600), 24.0, "how long the answer to an Idempotency-Key is kept"
+    )
+    journal_days: float = _setting(
+        "ORDERING_JOURNAL_DAYS", real(0.01, 36_500), 7.0, "how long published events stay in the order's timeline"
+    )
+    batch_max: int = _setting("ORDERING_BATCH_MAX", whole(1, 10_000), 512, "most changes in one transaction")
+    queue_max: int = _setting("ORDERING_QUEUE_MAX", whole(1, 1_000_000), 4_096, "most changes that wait to be stored")
+    request_seconds: float = _setting(
+        "ORDERING_REQUEST_SECONDS", real(0.1, 600), 10.0, "how long a change may wait before it is refused"
+    )
+    shutdown_seconds: float = _setting(
+        "ORDERING_SHUTDOWN_SECONDS", real(0.1, 600), 3.0, "how long a stop may take to finish and publish"
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        "ORDERING_CORS_ORIGINS", text_list(), (), "origins that browsers may call from; none: closed"
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        "ORDERING_ALLOWED_HOSTS", text_list(), (), "Host headers that are answered; none: any"
+    )
+    log_level: LogLevel = _setting(
+        "ORDERING_LOG_LEVEL", choice(LogLevel), LogLevel.INFO, "`debug` adds a line per order"
+    )
+    log_format: LogFormat = _setting("ORDERING_LOG_FORMAT", choice(LogFormat), LogFormat.TEXT, "log lines on stderr")
+    seed: int | None = _setting(
+        "ORDERING_SEED", whole(0, 2**63 - 1), None, "makes generated orders repeatable (for tests)"
+    )
+
+    @property
+    def effective_mode(self) -> Mode:
+        """The mode that ``auto`` stands for."""
+        if self.mode is not Mode.AUTO:
+            return self.mode
+        return Mode.CLUSTER if self.kafka_bootstrap_servers else Mode.EMBEDDED
+
+    @property
+    def log_dir(self) -> Path:
+        """The folder of the embedded log."""
+        return self.data_dir
+
+    @property
+    def cart_dir(self) -> Path:
+        """The folder of the cart service's store."""
+        return self._folder(self.cart_database_url)
+
+    @property
+    def order_dir(self) -> Path:
+        """The folder of the order service's read model."""
+        return self._folder(self.order_database_url)
+
+    @property
+    def cart_api_port(self) -> int:
+        """Where the cart service listens."""
+        return self.cart_port if self.cart_port is not None else self._common_port(8000)
+
+    @property
+    def order_api_port(self) -> int:
+        """Where the order service listens."""
+        return self.order_port if self.order_port is not None else self._common_port(8001)
+
+    def _common_port(self, default: int) -> int:
+        return self.api_port if self.api_port is not None else default
+
+    def _folder(self, own: str | None) -> Path:
+        url = own or self.database_url
+        return Path(url.removeprefix(_SQLITE)) if url else self.data_dir
+
+
+_SQLITE: Final = "sqlite:///"
+OPTIONS: Final[Mapping[str, Option]] = {field.name: field.metadata[Option] for field in attrs.fields(Settings)}
+"""The table: attribute -> option."""
+
+
+def load(environ: Mapping[str, str]) -> Loaded[Settings]:
+    """Read and check everything; raises SettingsError with all faults at once."""
+    values, sources, faults = read(OPTIONS, environ, config=CONFIG)
+    settings = Settings(**values)
+    broken = {fault.name for fault in faults}
+    faults += [fault for fault in _contradictions(settings, sources) if fault.name not in broken]
+    if faults:
+        raise SettingsError(faults)
+    return Loaded(settings, sources)
+
+
+def both_ports(loaded: Loaded[Settings]) -> None:
+    """Raise SettingsError if the settings cannot serve both services on one host."""
+    settings = loaded.settings
+    if settings.api_port is not None and (settings.cart_port is None or settings.order_port is None):
+        message = "two services cannot share one port: set CART_API_PORT and ORDER_API_PORT instead"
+        raise SettingsError([Fault("API_PORT", str(settings.api_port), loaded.sources["api_port"], message)])
+    if settings.cart_api_port == settings.order_api_port != 0:
+        source = loaded.sources["order_port"]
+        message = f"CART_API_PORT is {settings.cart_api_port} too: two services cannot share one port"
+        raise SettingsError([Fault("ORDER_API_PORT", str(settings.order_api_port), source, message)])
+
+
+def _contradictions(settings: Settings, sources: Mapping[str, str]) -> list[Fault]:
+    found = []
+    if settings.effective_mode is Mode.CLUSTER:
+        name = "mode" if settings.mode is Mode.CLUSTER else "kafka_bootstrap_servers"
+        message = "cluster mode is not in this release: "
+        message += "use ORDERING_MODE=embedded" if name == "mode" else "unset it, or set ORDERING_MODE=embedded"
+        found.append(_fault(settings, sources, name, message))
+    for name in ("database_url", "cart_database_url", "order_database_url"):
+        url: str | None = getattr(settings, name)
+        if url and (problem := _database_problem(url)):
+            found.append(_fault(settings, sources, name, problem))
+    if settings.queue_max < settings.batch_max:
+        message = f"must not be less than ORDERING_BATCH_MAX ({settings.batch_max})"
+        found.append(_fault(settings, sources, "queue_max", message))
+    return found
+
+
+def _database_problem(url: str) -> str | None:
+    scheme = url.partition(":")[0]
+    if scheme in ("postgres", "postgresql"):
+        return "PostgreSQL cannot be used in embedded mode"
+    if not url.startswith(_SQLITE) or not url.removeprefix(_SQLITE):
+        return "must be sqlite:///folder (sqlite:////folder for an absolute path)"
+    return None
+
+
+def _fault(settings: Settings, sources: Mapping[str, str], attribute: str, message: str) -> Fault:
+    option = OPTIONS[attribute]
+    return Fault(option.name, option.shown(getattr(settings, attribute)), sources[attribute], message)
