@@ -18,10 +18,9 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ["requirements.lock", "requirements-dev.lock"]
 
-# How a distribution is called when it is imported, where the names differ.
-IMPORTED_AS = {"dependency-injector": "dependency_injector", "drf-spectacular-sidecar": "drf_spectacular_sidecar"}
+NEEDED = [Requirement(each) for each in PROJECT["project"]["dependencies"]]
+OPTIONAL = [Requirement(each) for extra in PROJECT["project"]["optional-dependencies"].values() for each in extra]
 USED_WITHOUT_IMPORT = {
-    "drf-spectacular-sidecar": "its files are served, importing it needs Django",
     "httptools": "uvicorn's HTTP parser",
     "uvloop": "uvicorn's event loop, chosen by name",
 }
@@ -38,14 +37,9 @@ def pins(lock: str) -> dict[str, str]:
     return {canonicalize_name(each.name): str(each.specifier).removeprefix("==") for each in requirements}
 
 
-def declared() -> list[Requirement]:
-    """Return what the project declares for run time, extras included."""
-    project = PROJECT["project"]
-    return [
-        Requirement(each)
-        for group in [project["dependencies"], *project["optional-dependencies"].values()]
-        for each in group
-    ]
+def module_of(requirement: Requirement) -> str:
+    """Return the name *requirement* is imported by."""
+    return requirement.name.replace("-", "_")
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -82,7 +76,7 @@ def test_the_locks_hold_what_is_declared() -> None:
     group = [Requirement(each) for each in PROJECT["dependency-groups"]["dev"]]
     wrong = [
         str(requirement)
-        for lock, requirements in ((running, declared()), (tools, group))
+        for lock, requirements in ((running, [*NEEDED, *OPTIONAL]), (tools, group))
         for requirement in requirements
         if not requirement.specifier.contains(lock.get(canonicalize_name(requirement.name), "0"), prereleases=True)
     ]
@@ -93,8 +87,8 @@ def test_the_locks_hold_what_is_declared() -> None:
 def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
     """No package is there by luck, and none for nothing."""
     imported = {root for path in sources() for root in imported_roots(ast.parse(path.read_text()))}
-    known = {IMPORTED_AS.get(name, name.replace("-", "_")): name for name in (each.name for each in declared())}
-    foreign = imported - set(sys.stdlib_module_names) - {"ordering", ""}
+    foreign = imported - set(sys.stdlib_module_names) - {"ordering"}
+    unused = {each.name for each in NEEDED if module_of(each) not in imported} - USED_WITHOUT_IMPORT.keys()
 
-    assert foreign - known.keys() == set()
-    assert {name for module, name in known.items() if module not in imported} - USED_WITHOUT_IMPORT.keys() == set()
+    assert foreign - {module_of(each) for each in [*NEEDED, *OPTIONAL]} == set()
+    assert unused == set()
