@@ -9,9 +9,7 @@ from typing import Final
 from ordering.application.messages import Headers
 from ordering.domain.events import EventType, OrderEvent
 
-CE_TYPES: Final = {
-    kind: b"ordering." + kind.value.lower().replace("_", ".", 1).encode() for kind in EventType
-}
+CE_TYPES: Final = {kind: b"ordering." + kind.value.lower().replace("_", ".", 1).encode() for kind in EventType}
 """``ce_type`` of each event type: ``ordering.order.placed`` and so on. Permanent, like the symbols themselves."""
 
 _FIXED: Final[Headers] = (("ce_specversion", b"1.0"), ("content-type", b"application/avro"))

@@ -284,6 +284,8 @@ class ViewRow:
     first: Place
     held: int
     revision: int
+    missing: tuple[tuple[int, int], ...] = ()
+    """Version ranges (first, last) that a gap jumped over; a store keeps them with the row."""
 
 
 @attrs.frozen
@@ -313,7 +315,8 @@ class Changes:
 
     ``positions`` maps a partition to (expected next offset, new next offset). ``rows`` carry the revision after the
     change; the stored one must be exactly one less (absent for revision 1). ``labels`` are deltas of the count per
-    label, ``counters`` deltas of the named counters. ``released`` are held records that leave (partition, offset).
+    label, ``counters`` deltas of the named counters. ``released`` are held records that leave (partition, offset); they
+    leave before ``held`` comes in, so one record may be held anew for another reason.
     """
 
     topic: str

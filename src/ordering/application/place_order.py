@@ -6,7 +6,7 @@ from ordering.application.group_commit import GroupCommit
 from ordering.application.messages import AnswerTaken, Conflict
 from ordering.application.outage_gate import OutageGate
 from ordering.application.ports import OrderRepository
-from ordering.domain.generation import Random, complete
+from ordering.domain.generation import Randomness, draft_of
 from ordering.domain.inputs import PlaceOrderInput
 from ordering.domain.order import Order
 
@@ -21,7 +21,7 @@ class PlaceOrder:
         gate: OutageGate,
         keys: IdempotencyKeys,
         recorder: ChangeRecorder,
-        random: Random,
+        random: Randomness,
     ) -> None:
         self._repository, self._commit, self._gate = repository, commit, gate
         self._keys, self._recorder, self._random = keys, recorder, random
@@ -35,7 +35,7 @@ class PlaceOrder:
             replay = await self._keys.replay(context.once)
             if replay is not None:
                 return replay
-            order, event = Order.place(complete(wanted, self._random), self._recorder.stamp())
+            order, event = Order.place(draft_of(wanted, self._random), self._recorder.stamp())
             if self._gate.closed is not None:
                 # A closed gate refuses new changes only: an id that is taken is answered as always.
                 if await self._repository.get(order.order_id) is not None:

@@ -1,0 +1,176 @@
+"""The consumer: records from the log into the read model, rows and positions in one transaction.
+
+Positions come from our own database, else the beginning, never from the broker. A transaction that loses its
+compare-and-set stored nothing: the consumer reads its position again and goes on from there. A log that is not the
+one our positions belong to stops this topic with an alarm; nothing is ever reset silently.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+
+from ordering.application.dead_letters import HeldRecords
+from ordering.application.errors import (
+    BrokerUnavailable,
+    CommitAmbiguous,
+    LogChanged,
+    RegistryUnavailable,
+    StalePosition,
+    StoreUnavailable,
+)
+from ordering.application.messages import Changes, Counter, DeadReason, DecodedEvent, Record, Undecodable
+from ordering.application.ports import EventDecoder, EventSource, Observer, ProjectionStore, Runtime
+from ordering.application.projection import key_of, project
+from ordering.application.waiters import Waiters
+
+Events = Sequence[DecodedEvent | Undecodable]
+
+
+@attrs.frozen
+class ConsumerLimits:
+    """Bounds of the consumer. ``retry_seconds``: how often orders held for an unknown schema are tried again."""
+
+    batch_max: int = 500
+    poll_seconds: float = 0.5
+    pause_seconds: float = 0.5
+    retry_seconds: float = 5.0
+    retry_keys_max: int = 100
+
+
+class EventConsumer:
+    """Projects one topic for one consumer group."""
+
+    def __init__(
+        self,
+        source: EventSource,
+        decoder: EventDecoder,
+        store: ProjectionStore,
+        held: HeldRecords,
+        waiters: Waiters,
+        runtime: Runtime,
+        observer: Observer,
+        topic: str,
+        limits: ConsumerLimits | None = None,
+    ) -> None:
+        self._source, self._decoder, self._store, self._held = source, decoder, store, held
+        self._waiters, self._runtime, self._observer = waiters, runtime, observer
+        self._topic, self._limits = topic, limits or ConsumerLimits()
+        self._assigned: set[int] = set()
+        self._next_retry = 0.0
+        self._known = False
+        self.trouble: str | None = "the consumer has not reached the log yet"
+        """Why this consumer makes no progress now, in words; None while it does."""
+        self.halted = False
+        """Whether it stopped for good until somebody acts (the log is not the one it knows)."""
+
+    @property
+    def assigned(self) -> frozenset[int]:
+        """The partitions this consumer reads."""
+        return frozenset(self._assigned)
+
+    async def run(self) -> None:
+        """Consume until cancelled, or until the log turns out to be another one (then ``halted``)."""
+        while not self.halted:
+            try:
+                await self._step()
+            except LogChanged as error:
+                self.halted, self.trouble = True, str(error)
+                self._observer.changed("consumer.halted", topic=self._topic, reason=str(error))
+            except (BrokerUnavailable, StoreUnavailable, CommitAmbiguous) as error:
+                # Whatever was polled and not stored is read again from the stored position.
+                self._pause(str(error))
+                await self._runtime.sleep(self._limits.pause_seconds)
+                await self._rewind()
+
+    # ------------------------------------------------------------------ one round
+
+    async def _step(self) -> None:
+        if not self._known:
+            await self._identify()
+        polled = await self._source.poll(self._limits.batch_max, self._limits.poll_seconds)
+        self._assigned.difference_update(polled.revoked)
+        if polled.assigned:
+            self._assigned.update(polled.assigned)
+            self._observer.changed("consumer.assigned", topic=self._topic, partitions=sorted(self._assigned))
+            await self._rewind()
+        if polled.records:
+            await self._apply(polled.records)
+        if self.trouble is not None:
+            self.trouble = None
+            self._observer.changed("consumer.consuming", topic=self._topic)
+        if self._runtime.monotonic() >= self._next_retry:
+            await self._retry_unknown_schemas()
+
+    async def _identify(self) -> None:
+        found = await self._source.identity()
+        known = await self._store.identity(self._topic)
+        if known is None:
+            await self._store.record_identity(self._topic, found)
+        elif known.cluster_id != found.cluster_id:
+            raise LogChanged(f"the read model was filled from cluster {known.cluster_id}, this is {found.cluster_id}")
+        elif known.topic_id is not None and found.topic_id is not None and known.topic_id != found.topic_id:
+            raise LogChanged(f"topic {self._topic} was deleted and created again since the read model was filled")
+        self._known = True
+
+    async def _apply(self, records: Sequence[Record]) -> None:
+        events = await self._decoder.decode(records)
+        keys = {
+            key
+            for record, event in zip(records, events, strict=True)
+            if (key := event.key if isinstance(event, DecodedEvent) else key_of(record)) is not None
+        }
+        snapshot = await self._store.load(self._topic, keys)
+        changes = project(self._topic, snapshot, records, events, self._runtime.now())
+        try:
+            await self._store.commit(changes)
+        except StalePosition:
+            self._observer.counted("projection_stale")
+            await self._rewind()
+            return
+        self._report(changes)
+        self._waiters.notify(keys)
+        await self._source.commit({partition: reached for partition, (_, reached) in changes.positions.items()})
+
+    async def _rewind(self) -> None:
+        """Go on from the stored positions in every partition that is ours."""
+        if not self._assigned:
+            return
+        try:
+            stored = (await self._store.load(self._topic, ())).positions
+            await self._source.seek({partition: stored.get(partition, 0) for partition in self._assigned})
+        except (BrokerUnavailable, StoreUnavailable) as error:
+            self._pause(str(error))
+
+    async def _retry_unknown_schemas(self) -> None:
+        self._next_retry = self._runtime.monotonic() + self._limits.retry_seconds
+        for key in await self._store.held_keys(DeadReason.UNKNOWN_SCHEMA, self._limits.retry_keys_max):
+            try:
+                released = await self._held.release(key)
+            except RegistryUnavailable:
+                return
+            if released.released:
+                self._waiters.notify((key,))
+
+    # ------------------------------------------------------------------ telling
+
+    def _pause(self, reason: str) -> None:
+        if self.trouble is None:
+            self._observer.changed("consumer.paused", topic=self._topic, reason=reason)
+        self.trouble = reason
+
+    def _report(self, changes: Changes) -> None:
+        for name, amount in changes.counters.items():
+            self._observer.counted(f"events_{name}", amount)
+        for alarm in (Counter.GAPS, Counter.LATE):
+            if alarm in changes.counters:
+                self._observer.changed(f"projection.{alarm}", topic=self._topic, events=changes.counters[alarm])
+        for letter in changes.held:
+            self._observer.counted("events_held")
+            if letter.reason != DeadReason.PARKED:
+                self._observer.changed(
+                    "dead_letter",
+                    key=letter.key,
+                    partition=letter.record.partition,
+                    offset=letter.record.offset,
+                    reason=letter.reason,
+                )

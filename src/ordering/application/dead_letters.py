@@ -1,0 +1,88 @@
+"""Use cases for held records: release them in order, or discard the one that blocks."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from ordering.application.errors import StalePosition
+from ordering.application.messages import Changes, HeldRecord
+from ordering.application.ports import EventDecoder, ProjectionStore, Runtime
+from ordering.application.projection import Fold
+
+ATTEMPTS: Final = 5
+
+
+@attrs.frozen
+class Released:
+    """What a release or discard did (or, on a dry run, would do): records that went into the read model or were
+    dropped, records still held, and why the first of those is."""
+
+    released: int
+    discarded: int
+    still_held: int
+    reason: str | None
+
+
+class HeldRecords:
+    """Folds a key's held records into the read model, in the log's order, in one transaction."""
+
+    def __init__(self, store: ProjectionStore, decoder: EventDecoder, runtime: Runtime, topic: str) -> None:
+        self._store, self._decoder, self._runtime, self._topic = store, decoder, runtime, topic
+
+    async def release(self, key: str, *, dry_run: bool = False) -> Released:
+        """Try the key's held records again, in order, up to the first that is still no event.
+
+        Raises RegistryUnavailable, StoreUnavailable, and StalePosition if the consumer kept changing the key.
+        """
+        return await self._repeatedly(key, drop=0, dry_run=dry_run)
+
+    async def discard(self, key: str, *, dry_run: bool = False) -> Released:
+        """Drop the key's first held record for good (the one that blocks), then release what is parked behind it."""
+        return await self._repeatedly(key, drop=1, dry_run=dry_run)
+
+    async def _repeatedly(self, key: str, *, drop: int, dry_run: bool) -> Released:
+        for attempt in range(ATTEMPTS):
+            try:
+                return await self._once(key, drop=drop, dry_run=dry_run)
+            except StalePosition:
+                if attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+    async def discard_keyless(self, partition: int, offset: int, *, dry_run: bool = False) -> Released:
+        """Drop a held record that has no readable key, so blocks nothing, by its place in the log."""
+        snapshot = await self._store.load(self._topic, ())
+        if not dry_run:
+            await self._store.commit(Changes(self._topic, snapshot.generation, {}, released=((partition, offset),)))
+        return Released(0, 1, 0, None)
+
+    async def _once(self, key: str, *, drop: int, dry_run: bool) -> Released:
+        snapshot = await self._store.load(self._topic, [key])
+        letters = await self._store.held(key)
+        if not letters or key not in snapshot.rows:
+            return Released(0, 0, 0, None)
+        fold = Fold(snapshot, self._runtime.now())
+        fold.unhold(key)
+        done = await self._fold_in_order(fold, letters, drop)
+        rest = letters[done:]
+        leaving = [(letter.record.partition, letter.record.offset) for letter in letters[:done]]
+        changes = fold.changes(self._topic, {}, leaving)
+        changes = attrs.evolve(changes, rows=(attrs.evolve(changes.rows[0], held=len(rest)),))
+        if rest and changes.held[0].reason != rest[0].reason:
+            # It was parked behind another and now blocks for a reason of its own: it is held anew.
+            changes = attrs.evolve(changes, released=(*leaving, (rest[0].record.partition, rest[0].record.offset)))
+        else:
+            changes = attrs.evolve(changes, held=())
+        reason = (changes.held or rest)[0].reason if rest else None
+        if not dry_run:
+            await self._store.commit(changes)
+        return Released(done - drop, drop, len(rest), reason)
+
+    async def _fold_in_order(self, fold: Fold, letters: Sequence[HeldRecord], drop: int) -> int:
+        """How many of the letters no longer need holding, the dropped ones included."""
+        events = await self._decoder.decode([letter.record for letter in letters[drop:]])
+        for number, (letter, event) in enumerate(zip(letters[drop:], events, strict=True)):
+            if not fold.add(letter.record, event):
+                return drop + number
+        return len(letters)

@@ -1,0 +1,64 @@
+"""Those who wait for the read model to move: for one key, or for any progress at all."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from ordering.application.errors import Overloaded
+from ordering.application.ports import Runtime
+
+
+class Waiting:
+    """One waiter. It is armed from the start, so nothing can slip between its look and its wait."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something moved since the waiter looked last."""
+        self._woken.set()
+
+    async def next(self, seconds: float) -> None:
+        """Return when something moved since the last call, or after ``seconds``."""
+        timer = self._runtime.call_later(seconds, self._woken.set)
+        try:
+            await self._woken.wait()
+        finally:
+            timer.cancel()
+        self._woken.clear()
+
+
+class Waiters:
+    """Wakes waiting queries when the consumer has committed. A wake-up is a hint to look again, never an answer."""
+
+    def __init__(self, runtime: Runtime, at_most: int = 1_000) -> None:
+        self._runtime, self._at_most = runtime, at_most
+        self._by_key: dict[str | None, set[Waiting]] = {}
+        self.count = 0
+        """How many are waiting now."""
+
+    @contextmanager
+    def waiting(self, key: str | None) -> Iterator[Waiting]:
+        """Wait for changes of one key, or (None) for any progress. Raises Overloaded when too many wait."""
+        if self.count >= self._at_most:
+            raise Overloaded(f"{self._at_most} requests are waiting for the read model")
+        waiter = Waiting(self._runtime)
+        group = self._by_key.setdefault(key, set())
+        group.add(waiter)
+        self.count += 1
+        try:
+            yield waiter
+        finally:
+            self.count -= 1
+            group.discard(waiter)
+            if not group:
+                self._by_key.pop(key, None)
+
+    def notify(self, keys: Iterable[str]) -> None:
+        """These keys changed (and positions moved)."""
+        if not self.count:
+            return
+        for key in (None, *keys):
+            for waiter in self._by_key.get(key, ()):
+                waiter.wake()
