@@ -1,0 +1,1 @@
+"""SQLite: one writing connection per process and file, short reads beside it."""

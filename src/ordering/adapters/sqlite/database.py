@@ -1,0 +1,247 @@
+"""How a SQLite file is used: one writing connection in a thread of its own, and short reads beside it."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import apsw
+import attrs
+
+from ordering.adapters.sqlite.errors import DEFINITE_AT_COMMIT, SUSPECT, AlreadyRunning, Refused, raise_translated
+from ordering.adapters.sqlite.files import Database, ProcessLock, create_private, refuse_unsafe_sqlite
+from ordering.application.errors import CommitAmbiguous, StoreUnavailable
+
+__all__ = ["AlreadyRunning", "Reader", "Refused", "Writer", "open_writer"]
+
+T = TypeVar("T")
+Job = Callable[[apsw.Connection], Any]
+
+_WRITER_WAITS = 2.0
+_READER_WAITS = 0.1  # it waits on the event loop
+
+
+@attrs.frozen
+class _Ticket:
+    """A job in the queue, and where its result is awaited. Without a job: the end of the queue."""
+
+    job: Job | None
+    durable: bool
+    loop: asyncio.AbstractEventLoop
+    result: "asyncio.Future[Any]"
+
+    def answer(self, result: object, error: BaseException | None) -> None:
+        """From the writer's thread: one wake-up of the waiting loop."""
+        try:
+            self.loop.call_soon_threadsafe(self._resolve, result, error)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+    def _resolve(self, result: object, error: BaseException | None) -> None:
+        if self.result.done():  # the waiter was cancelled; what it asked for has happened all the same
+            return
+        if error is None:
+            self.result.set_result(result)
+        else:
+            self.result.set_exception(error)
+
+
+def open_writer(
+    path: Path,
+    schema: str,
+    version: int,
+    *,
+    exclusive: bool = True,
+    busy_timeout: float = _WRITER_WAITS,
+    vfs: str | None = None,
+    synchronous: str = "FULL",
+) -> "Writer":
+    """Open or create the file and start its writer.
+
+    ``schema`` is a script that creates what is absent. ``exclusive``: refuse a second process (AlreadyRunning); tools
+    that only repair open without, and SQLite's own locks order their transactions. Raises Refused with one line for
+    people, or StoreUnavailable. ``vfs`` and ``synchronous`` are there for tests of durability.
+    """
+    refuse_unsafe_sqlite(apsw.sqlite_lib_version())
+    lock = None
+    try:
+        create_private(path)
+        lock = ProcessLock(path) if exclusive else None
+        database = Database(path, schema, version, busy_timeout, vfs, synchronous)
+        return Writer(database, database.writer(), lock)
+    except BaseException as error:
+        if lock is not None:
+            lock.release()
+        if isinstance(error, Refused):
+            raise
+        raise_translated(error)
+
+
+class Writer:
+    """The only writing connection of this process to one file, in one thread; jobs run one after another.
+
+    A job is one transaction: it is stored and durable when ``run`` returns, and not stored when ``run`` raises
+    anything but CommitAmbiguous. A cancelled caller does not cancel its job.
+    """
+
+    def __init__(self, database: Database, connection: apsw.Connection, lock: ProcessLock | None) -> None:
+        self._database = database
+        self._connection: apsw.Connection | None = connection
+        self._lock = lock
+        self._relaxed = False
+        self._closed = False
+        self._queue: queue.SimpleQueue[_Ticket] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=f"sqlite {database.path.name}", daemon=True)
+        self._thread.start()
+
+    async def run(self, job: Callable[[apsw.Connection], T], *, durable: bool = True) -> T:
+        """Run the job in a transaction and return its result once that is committed and synced.
+
+        Raises StoreUnavailable or WriteRejected (rolled back), CommitAmbiguous (unknown: the connection was dropped,
+        repeat on the next), or what the job raised itself (rolled back). ``durable=False`` leaves out the sync, for
+        changes that may be forgotten at a power cut: the next durable commit syncs them too.
+        """
+        if self._closed:
+            raise StoreUnavailable("the database is closed")
+        loop = asyncio.get_running_loop()
+        ticket = _Ticket(job, durable, loop, loop.create_future())
+        self._queue.put(ticket)
+        result: T = await ticket.result
+        return result
+
+    async def close(self) -> None:
+        """Finish the queued jobs, close the connection, end the thread, give up the lock."""
+        if self._closed:
+            return
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        last = _Ticket(None, False, loop, loop.create_future())
+        self._queue.put(last)
+        await last.result
+        self._thread.join()
+        if self._lock is not None:
+            self._lock.release()
+
+    # ------------------------------------------------------------------------------ in the writer's thread
+
+    def _work(self) -> None:
+        while (ticket := self._queue.get()).job is not None:
+            try:
+                result = self._transact(ticket.job, ticket.durable)
+            except BaseException as error:  # whatever it is, its waiter must hear of it
+                ticket.answer(None, error)
+            else:
+                ticket.answer(result, None)
+        self._drop()
+        ticket.answer(None, None)
+
+    def _transact(self, job: Callable[[apsw.Connection], T], durable: bool) -> T:
+        try:
+            connection = self._connected()
+            self._set_durability(connection, durable)
+            connection.execute("BEGIN IMMEDIATE")
+            result = job(connection)
+        except BaseException as error:
+            self._roll_back(error)
+            raise_translated(error)
+        self._commit(connection)
+        return result
+
+    def _connected(self) -> apsw.Connection:
+        if self._connection is None:
+            self._connection = self._database.writer()
+            self._relaxed = False
+        return self._connection
+
+    def _set_durability(self, connection: apsw.Connection, durable: bool) -> None:
+        if durable == self._relaxed:
+            connection.pragma("synchronous", self._database.synchronous if durable else "NORMAL")
+            self._relaxed = not durable
+
+    def _commit(self, connection: apsw.Connection) -> None:
+        try:
+            connection.execute("COMMIT")
+        except BaseException as error:
+            definite = isinstance(error, DEFINITE_AT_COMMIT) and self._roll_back(error)
+            if definite:
+                raise_translated(error)
+            # The commit's frames may be in the file and may come back with recovery. A second sync proves nothing
+            # (the kernel may have dropped the pages that failed), so only a new connection tells, see Database.writer.
+            self._drop()
+            raise CommitAmbiguous("the disk failed while committing") from error
+
+    def _roll_back(self, error: BaseException) -> bool:
+        """Whether the transaction is known to be gone; a connection in doubt is dropped, which rolls back as well."""
+        if self._connection is None:
+            return True
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except Exception:  # the error that led here is the one to tell
+            self._drop()
+            return False
+        if isinstance(error, SUSPECT):
+            self._drop()
+        return True
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close(True)
+            self._connection = None
+
+
+class Reader:
+    """A read-only connection for short reads on the event loop; it sees every commit that was answered before.
+
+    The file is opened at first use and again after an error, so a reader may exist before its file does: until then
+    it raises StoreUnavailable, as for everything else that goes wrong with the file.
+    """
+
+    def __init__(
+        self, path: Path, version: int, *, busy_timeout: float = _READER_WAITS, vfs: str | None = None
+    ) -> None:
+        self._database = Database(path, "", version, busy_timeout, vfs)
+        self._connection: apsw.Connection | None = None
+        self._closed = False
+
+    def query(self, sql: str, bindings: "apsw.Bindings" = ()) -> list[tuple[Any, ...]]:
+        """All rows of one statement, which sees one moment."""
+        try:
+            return self._connected().execute(sql, bindings).fetchall()
+        except Exception as error:
+            self._after(error)
+
+    def snapshot(self, job: Callable[[apsw.Connection], T]) -> T:
+        """Run a short job whose statements all see the same moment."""
+        try:
+            connection = self._connected()
+            connection.execute("BEGIN")
+            try:
+                return job(connection)
+            finally:
+                connection.execute("ROLLBACK")
+        except Exception as error:
+            self._after(error)
+
+    def close(self) -> None:
+        self._closed = True
+        self._drop()
+
+    def _connected(self) -> apsw.Connection:
+        if self._connection is None:
+            if self._closed:
+                raise StoreUnavailable("the database is closed")
+            self._connection = self._database.reader()
+        return self._connection
+
+    def _after(self, error: Exception) -> NoReturn:
+        if isinstance(error, SUSPECT):
+            self._drop()
+        raise_translated(error)
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close(True)
+            self._connection = None
