@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import attrs
 
 from ordering.application.dead_letters import HeldRecords
-from ordering.application.errors import (
+from ordering.application.failures import (
     BrokerUnavailable,
     CommitAmbiguous,
     LogChanged,

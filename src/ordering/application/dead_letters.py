@@ -5,7 +5,7 @@ from typing import Final
 
 import attrs
 
-from ordering.application.errors import StalePosition
+from ordering.application.failures import StalePosition
 from ordering.application.messages import Changes, HeldRecord
 from ordering.application.ports import EventDecoder, ProjectionStore, Runtime
 from ordering.application.projection import Fold

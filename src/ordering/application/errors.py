@@ -3,7 +3,45 @@
 The classes tell an entrypoint everything it may say: nothing here carries a driver's text for clients.
 """
 
+from ordering.application.failures import (
+    BrokerUnavailable,
+    CommitAmbiguous,
+    Failure,
+    LogChanged,
+    NotStored,
+    OutcomeUnknown,
+    Overloaded,
+    RegistryUnavailable,
+    ShuttingDown,
+    StalePosition,
+    StoreUnavailable,
+    WriteRejected,
+)
 from ordering.domain.errors import Code, OrderingError
+
+__all__ = [
+    "BrokerUnavailable",
+    "CommitAmbiguous",
+    "Contended",
+    "DuplicateOrder",
+    "Failure",
+    "KeyInFlight",
+    "KeyReused",
+    "LogChanged",
+    "NotStored",
+    "OrderNotFound",
+    "OutcomeUnknown",
+    "Overloaded",
+    "PreconditionFailed",
+    "ReadModelBehind",
+    "RegistryUnavailable",
+    "ShuttingDown",
+    "StalePosition",
+    "StoreUnavailable",
+    "TopicNotFound",
+    "VersionNotReached",
+    "WriteRejected",
+]
 
 
 class OrderNotFound(OrderingError):
@@ -74,52 +112,6 @@ class TopicNotFound(OrderingError):
         super().__init__(f"Topic '{topic}' is not projected here")
 
 
-class NotStored(OrderingError):
-    """This attempt provably stored nothing; repeating it later is safe. The only family that becomes a 503."""
-
-
-class BrokerUnavailable(NotStored):
-    """Events cannot be delivered, so new changes are refused (or the log cannot be asked)."""
-
-    code = Code.BROKER_UNAVAILABLE
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"Events cannot be delivered at the moment: {reason}")
-
-
-class RegistryUnavailable(BrokerUnavailable):
-    """The schema registry cannot be asked."""
-
-
-class StoreUnavailable(NotStored):
-    """The store took nothing of this attempt (busy, full, closed)."""
-
-    code = Code.STORE_UNAVAILABLE
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"The store cannot take changes at the moment: {reason}")
-
-
-class Overloaded(NotStored):
-    """More work is waiting than is allowed to wait; this request was not admitted or was withdrawn in time."""
-
-    code = Code.OVERLOADED
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"Too much work is waiting: {reason}")
-
-
-class ShuttingDown(NotStored):
-    """The service is stopping and takes nothing new."""
-
-    code = Code.SHUTTING_DOWN
-
-    def __init__(self) -> None:
-        super().__init__("The service is shutting down")
-
-
 class Contended(NotStored):
     """The order changed under this request each time it was decided."""
 
@@ -136,31 +128,3 @@ class ReadModelBehind(NotStored):
 
     def __init__(self, topic: str) -> None:
         super().__init__(f"The read model has not reached the end of topic '{topic}' in time")
-
-
-class OutcomeUnknown(OrderingError):
-    """Nobody can tell whether this attempt was stored. Never a 503; repeating the same request is safe."""
-
-    code = Code.OUTCOME_UNKNOWN
-
-    def __init__(self) -> None:
-        super().__init__("It is unknown whether this request was stored; repeat it with the same orderId to find out")
-
-
-# ------------------------------------------------------------------------- between ports and the machinery
-
-
-class WriteRejected(Exception):
-    """A batch was rolled back, definitely, because of something in it: the rest may succeed without it."""
-
-
-class CommitAmbiguous(Exception):
-    """The connection or the disk failed while committing: the batch is stored or not, and only asking again tells."""
-
-
-class StalePosition(Exception):
-    """A projection transaction lost its compare-and-set: somebody else moved a position or a row. Nothing stored."""
-
-
-class LogChanged(Exception):
-    """The log is not the one these positions belong to (other cluster, recreated topic, history lost)."""

@@ -17,7 +17,7 @@ from enum import Enum, auto
 
 import attrs
 
-from ordering.application.errors import (
+from ordering.application.failures import (
     CommitAmbiguous,
     NotStored,
     OutcomeUnknown,

@@ -2,7 +2,7 @@
 
 import attrs
 
-from ordering.application.errors import CommitAmbiguous, StoreUnavailable
+from ordering.application.failures import CommitAmbiguous, StoreUnavailable
 from ordering.application.ports import Housekeeping, Runtime
 
 

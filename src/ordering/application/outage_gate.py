@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import attrs
 
-from ordering.application.errors import BrokerUnavailable
+from ordering.application.failures import BrokerUnavailable
 from ordering.application.messages import OutboxSummary
 
 

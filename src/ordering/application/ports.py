@@ -17,8 +17,8 @@ from ordering.application.messages import (
     LogIdentity,
     OutboxRow,
     OutboxSummary,
-    OutgoingRecord,
     Outcome,
+    OutgoingRecord,
     Place,
     Polled,
     PublishResult,
@@ -106,7 +106,7 @@ class BatchWriter(Protocol):
 
 
 class Outbox(Protocol):
-    """The unpublished events: a set, never a cursor, so a row committed late is still found. Raises StoreUnavailable."""
+    """The unpublished events: a set, never a cursor: a row committed late is still found. Raises StoreUnavailable."""
 
     async def heads(self, limit: int, exclude: Collection[str]) -> Sequence[OutboxRow]:
         """The lowest unpublished event of each aggregate that is neither parked nor excluded, oldest first.

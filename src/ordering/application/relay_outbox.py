@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from ordering.application.errors import BrokerUnavailable, StoreUnavailable
+from ordering.application.failures import BrokerUnavailable, StoreUnavailable
 from ordering.application.framing import frame
 from ordering.application.group_commit import StoredEvents
 from ordering.application.messages import Acked, NewEvent, OutgoingRecord, PublishResult, Rejected, Unsent

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from ordering.application.errors import Overloaded
+from ordering.application.failures import Overloaded
 from ordering.application.ports import Runtime
 
 
