@@ -117,10 +117,8 @@ class Settings:
     api_port: int | None = _setting(
         "API_PORT", port(), None, "port of the one service a process serves; refused by `serve all`"
     )
-    cart_port: int | None = _setting("CART_API_PORT", port(), None, "port of the cart service; 8000 if nothing is set")
-    order_port: int | None = _setting(
-        "ORDER_API_PORT", port(), None, "port of the order service; 8001 if nothing is set"
-    )
+    cart_port: int = _setting("CART_API_PORT", port(), 8000, "port of the cart service; wins over API_PORT")
+    order_port: int = _setting("ORDER_API_PORT", port(), 8001, "port of the order service; wins over API_PORT")
     broker_outage: OutagePolicy = _setting(
         "BROKER_OUTAGE",
         choice(OutagePolicy),
@@ -198,19 +196,6 @@ class Settings:
         """The folder of the order service's read model."""
         return self._folder(self.order_database_url)
 
-    @property
-    def cart_api_port(self) -> int:
-        """Where the cart service listens."""
-        return self.cart_port if self.cart_port is not None else self._common_port(8000)
-
-    @property
-    def order_api_port(self) -> int:
-        """Where the order service listens."""
-        return self.order_port if self.order_port is not None else self._common_port(8001)
-
-    def _common_port(self, default: int) -> int:
-        return self.api_port if self.api_port is not None else default
-
     def _folder(self, own: str | None) -> Path:
         url = own or self.database_url
         return Path(url.removeprefix(_SQLITE)) if url else self.data_dir
@@ -224,6 +209,9 @@ OPTIONS: Final[Mapping[str, Option]] = {field.name: field.metadata[Option] for f
 def load(environ: Mapping[str, str]) -> Loaded[Settings]:
     """Read and check everything; raises SettingsError with all faults at once."""
     values, sources, faults = read(OPTIONS, environ, config=CONFIG)
+    for attribute in ("cart_port", "order_port"):
+        if attribute not in values and values.get("api_port") is not None:
+            values[attribute], sources[attribute] = values["api_port"], "API_PORT"
     settings = Settings(**values)
     broken = {fault.name for fault in faults}
     faults += [fault for fault in _contradictions(settings, sources) if fault.name not in broken]
@@ -234,14 +222,13 @@ def load(environ: Mapping[str, str]) -> Loaded[Settings]:
 
 def both_ports(loaded: Loaded[Settings]) -> None:
     """Raise SettingsError if the settings cannot serve both services on one host."""
-    settings = loaded.settings
-    if settings.api_port is not None and (settings.cart_port is None or settings.order_port is None):
+    settings, sources = loaded.settings, loaded.sources
+    if "API_PORT" in (sources["cart_port"], sources["order_port"]):
         message = "two services cannot share one port: set CART_API_PORT and ORDER_API_PORT instead"
-        raise SettingsError([Fault("API_PORT", str(settings.api_port), loaded.sources["api_port"], message)])
-    if settings.cart_api_port == settings.order_api_port != 0:
-        source = loaded.sources["order_port"]
-        message = f"CART_API_PORT is {settings.cart_api_port} too: two services cannot share one port"
-        raise SettingsError([Fault("ORDER_API_PORT", str(settings.order_api_port), source, message)])
+        raise SettingsError([_fault(settings, sources, "api_port", message)])
+    if settings.cart_port == settings.order_port != 0:
+        message = "CART_API_PORT is the same: two services cannot share one port"
+        raise SettingsError([_fault(settings, sources, "order_port", message)])
 
 
 def _contradictions(settings: Settings, sources: Mapping[str, str]) -> list[Fault]:

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TextIO
 
 import attrs
@@ -191,8 +190,8 @@ def _children(settings: Settings, held: int) -> Iterator[list[Child]]:
     """Both services, started; whatever happens, none of them survives this block."""
     with contextlib.ExitStack() as cleanup:
         listeners = {
-            "cart": cleanup.enter_context(listen(settings.host, settings.cart_api_port, "CART_API_PORT")),
-            "order": cleanup.enter_context(listen(settings.host, settings.order_api_port, "ORDER_API_PORT")),
+            "cart": cleanup.enter_context(listen(settings.host, settings.cart_port, "CART_API_PORT")),
+            "order": cleanup.enter_context(listen(settings.host, settings.order_port, "ORDER_API_PORT")),
         }
         lifeline, ours = os.pipe()
         cleanup.callback(os.close, ours)
@@ -226,8 +225,3 @@ def _end_all(children: list[Child]) -> None:
         if child.process.poll() is None:
             child.process.kill()
             child.process.wait()
-
-
-def folder_of(settings: Settings, part: str) -> Path:
-    """The folder that a service alone writes to."""
-    return settings.cart_dir if part == "cart" else settings.order_dir

@@ -1,0 +1,188 @@
+"""The commands for people, as cyclopts knows them. Each body loads what it needs only when it is called."""
+# ruff: noqa: PLC0415 -- `ordering --help` must not load what one of the commands needs
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from ordering.entrypoints.cli.output import Output
+
+app = App(
+    name="ordering",
+    help="Event-driven order management. Settings come from the environment: `ordering config show`.",
+    version=lambda: version("ordering"),
+    result_action="return_value",
+)
+serve = App(name="serve", help="Run services until Ctrl-C.")
+orders = App(name="orders", help="Look at single orders.")
+outbox = App(name="outbox", help="Events that are stored but not published.")
+dlq = App(name="dlq", help="Dead letters: records held back from the read model.")
+config = App(name="config", help="Settings.")
+schemas = App(name="schemas", help="The published contracts.")
+for group in (serve, orders, outbox, dlq, config, schemas):
+    app.command(group)
+
+OrderId = Annotated[str, Parameter(help="The order's id.")]
+OutputOption = Annotated[Output, Parameter(name="--output", help="For people, or one JSON object a line.")]
+DryRun = Annotated[bool, Parameter(name="--dry-run", negative="", help="Only tell what would happen.")]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; the exit status."""
+    try:
+        result = app(list(arguments), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        sys.stderr.write(f"ordering: {error}\n")
+        return 2
+    sys.stdout.flush()
+    return result if isinstance(result, int) else 0
+
+
+# Serving takes no options, so `cli.main` starts it without this module; what is here is its help.
+@serve.command(name="all")
+def serve_all() -> int:
+    """Run both services, each as its own process, and end them together."""
+    from ordering.entrypoints import supervisor
+
+    return supervisor.serve_all(os.environ, sys.stdout)
+
+
+@serve.command(name="cart")
+def serve_cart() -> int:
+    """Run the service that takes orders and changes their status."""
+    from ordering.entrypoints.worker import serve as serve_part
+
+    return serve_part("cart", ())
+
+
+@serve.command(name="order")
+def serve_order() -> int:
+    """Run the service that follows the events and answers queries."""
+    from ordering.entrypoints.worker import serve as serve_part
+
+    return serve_part("order", ())
+
+
+@app.command
+def demo() -> int:
+    """Play the README's flow and print each step.
+
+    Uses the running services; when there are none, starts them in a temporary folder and ends them afterwards.
+    """
+    from ordering.entrypoints.cli.demo import play
+
+    return play()
+
+
+@app.command
+def tail(
+    *,
+    from_beginning: Annotated[bool, Parameter(negative="", help="Print the whole log first.")] = False,
+    follow: Annotated[bool, Parameter(name="--follow", help="Go on with new events, until Ctrl-C.")] = True,
+    order: Annotated[str | None, Parameter(help="Only this order's events.")] = None,
+    output: OutputOption = "table",
+) -> int:
+    """Print decoded events from the log."""
+    from ordering.entrypoints.cli.tail import tail_log
+
+    return tail_log(from_beginning=from_beginning, follow=follow, order=order, output=output)
+
+
+@orders.command(name="show")
+def orders_show(order_id: OrderId, *, output: OutputOption = "table") -> int:
+    """Tell where an order's data is, and why it is stuck if it is."""
+    from ordering.entrypoints.cli.orders import show
+
+    return show(order_id, output)
+
+
+@outbox.command(name="list")
+def outbox_list(
+    *,
+    parked: Annotated[bool, Parameter(negative="", help="Only parked ones.")] = False,
+    limit: Annotated[int, Parameter(help="How many at most.")] = 100,
+    output: OutputOption = "table",
+) -> int:
+    """List events that wait to be published, oldest first, with the reason if their order is parked."""
+    from ordering.entrypoints.cli.outbox import list_waiting
+
+    return list_waiting(limit, output, parked_only=parked)
+
+
+@outbox.command(name="retry")
+def outbox_retry(
+    order_id: Annotated[str | None, Parameter(help="The order's id.")] = None,
+    *,
+    every: Annotated[bool, Parameter(name="--all", negative="", help="All parked orders.")] = False,
+) -> int:
+    """Publish a parked order's events again, or those of all parked orders."""
+    from ordering.entrypoints.cli.outbox import retry
+
+    return retry(order_id, every=every)
+
+
+@dlq.command(name="list")
+def dlq_list(
+    *, limit: Annotated[int, Parameter(help="How many at most.")] = 100, output: OutputOption = "table"
+) -> int:
+    """List dead letters, oldest first."""
+    from ordering.entrypoints.cli.dlq import list_letters
+
+    return list_letters(limit, output)
+
+
+@dlq.command(name="show")
+def dlq_show(order_id: OrderId, *, output: OutputOption = "table") -> int:
+    """Show an order's held records, with their bytes."""
+    from ordering.entrypoints.cli.dlq import show
+
+    return show(order_id, output)
+
+
+@dlq.command(name="release")
+def dlq_release(order_id: OrderId, *, dry_run: DryRun = False, output: OutputOption = "table") -> int:
+    """Apply an order's held records, in order, up to the first that still cannot be read."""
+    from ordering.entrypoints.cli.dlq import release
+
+    return release(order_id, output, dry_run=dry_run)
+
+
+@dlq.command(name="discard")
+def dlq_discard(
+    order_id: Annotated[
+        str, Parameter(help="The order's id, or PARTITION/OFFSET of a record that belongs to no order.")
+    ],
+    *,
+    dry_run: DryRun = False,
+    output: OutputOption = "table",
+) -> int:
+    """Drop the first held record of an order for good, then release what waits behind it."""
+    from ordering.entrypoints.cli.dlq import discard
+
+    return discard(order_id, output, dry_run=dry_run)
+
+
+@config.command(name="show")
+def config_show(
+    *,
+    output: Annotated[
+        Literal["table", "json", "markdown"],
+        Parameter(help="For people, one JSON object a line, or the README's table of all settings."),
+    ] = "table",
+) -> int:
+    """Print every setting, its value and where that came from; passwords are hidden."""
+    from ordering.entrypoints.cli.config import show
+
+    return show(output)
+
+
+@schemas.command(name="check")
+def schemas_check() -> int:
+    """Check the released schemas: unchanged, complete, and compatible with each other."""
+    from ordering.entrypoints.cli.schemas import check
+
+    return check()

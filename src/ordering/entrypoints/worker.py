@@ -1,0 +1,192 @@
+"""One serving process: starts a service's parts in order, keeps them running, and stops them in order.
+
+Stores open first and the port answers last; a stop goes the other way: no new requests, finish those in hand, store
+and publish what was accepted, close. A background loop that ends on its own ends the service with its reason, so
+that nobody keeps asking a process that only looks alive.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Generator, Sequence
+
+import uvicorn
+import uvloop
+
+from ordering.entrypoints import container
+from ordering.entrypoints.observe import ServiceObserver, configure_logging
+from ordering.entrypoints.process import StartupError, listen
+from ordering.entrypoints.service import Service
+from ordering.entrypoints.settings import Settings, load
+
+
+def serve(part: str, inherited: Sequence[str]) -> int:
+    """Serve one part (``cart`` or ``order``) until a signal comes; the exit status."""
+    handed = _handed_over(inherited)
+    settings = load(os.environ).settings
+    os.umask(0o077)
+    listener = _listener(part, settings, handed.get("--listener"))
+    observer = ServiceObserver(configure_logging(settings.log_level, settings.log_format, part))
+    service = container.service(part, settings, observer)
+    with listener:
+        return uvloop.run(Worker(service, settings, observer, listener, handed.get("--lifeline")).run())
+
+
+def _handed_over(arguments: Sequence[str]) -> dict[str, int]:
+    """Descriptors from ``serve all``; people start a service without any."""
+    names, numbers = arguments[0::2], arguments[1::2]
+    if len(names) != len(numbers) or not set(names) <= {"--listener", "--lifeline"}:
+        raise StartupError(f"`serve cart` and `serve order` take no arguments: {' '.join(arguments)}")
+    try:
+        return {name: int(number) for name, number in zip(names, numbers, strict=True)}
+    except ValueError:
+        raise StartupError(f"not a descriptor: {' '.join(numbers)}") from None
+
+
+def _listener(part: str, settings: Settings, descriptor: int | None) -> socket.socket:
+    if descriptor is None:
+        port = settings.cart_port if part == "cart" else settings.order_port
+        return listen(settings.host, port, f"API_PORT or {part.upper()}_API_PORT")
+    listener = socket.socket(fileno=descriptor)
+    listener.set_inheritable(False)
+    return listener
+
+
+class Server(uvicorn.Server):
+    """Uvicorn without its own signal handlers: the worker decides about the end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals alone."""
+        yield
+
+
+class Worker:
+    """Runs one service."""
+
+    def __init__(
+        self,
+        service: Service,
+        settings: Settings,
+        observer: ServiceObserver,
+        listener: socket.socket,
+        lifeline: int | None = None,
+    ) -> None:
+        self._service, self._settings, self._observer = service, settings, observer
+        self._listener, self._lifeline = listener, lifeline
+        self._ending = asyncio.Event()
+        self._failed = False
+        self._server = Server(_config(service, settings))
+
+    async def run(self) -> int:
+        """From start to end; 0 unless something broke."""
+        with self._signals():
+            try:
+                async with contextlib.AsyncExitStack() as stack:
+                    for resource in self._service.resources:
+                        await resource.open()
+                        stack.push_async_callback(resource.close)
+                    async with self._loops() as loops:
+                        await self._serve_http()
+                        await self._finish(loops)
+            except container.REFUSALS as error:
+                raise StartupError(str(error)) from None
+        self._observer.changed("service.stopped")
+        return 1 if self._failed else 0
+
+    def end(self, reason: str, *, failed: bool = False) -> None:
+        """Begin to stop; a second reason while stopping makes HTTP stop waiting for slow clients."""
+        self._failed |= failed
+        if self._ending.is_set():
+            self._server.force_exit = True
+            return
+        self._observer.changed("service.stopping", reason=reason)
+        self._ending.set()
+
+    # ------------------------------------------------------------------ parts
+
+    async def _serve_http(self) -> None:
+        """Answer requests until the end begins, then finish those in hand."""
+        serving = asyncio.get_running_loop().create_task(self._server.serve([self._listener]), name="http")
+        serving.add_done_callback(lambda _: self._ending.is_set() or self.end("the HTTP server ended", failed=True))
+        host, port = self._listener.getsockname()[:2]
+        self._observer.changed("service.serving", host=host, port=port, mode=str(self._settings.effective_mode))
+        await self._ending.wait()
+        self._server.should_exit = True
+        try:
+            await serving
+        except Exception as error:
+            self._observer.failed("http.failed", error)
+            self._failed = True
+
+    async def _finish(self, loops: dict[str, "asyncio.Task[None]"]) -> None:
+        """Store and publish what was accepted, within the limit."""
+        seconds = self._settings.shutdown_seconds
+        self._service.stop()
+        finishing = [loops[name] for name in self._service.finishing]
+        if finishing:
+            _, late = await asyncio.wait(finishing, timeout=seconds)
+            if late:
+                self._observer.changed("service.unfinished", loops=sorted(task.get_name() for task in late))
+        if not await self._service.drain(seconds):
+            self._observer.changed("service.undrained", seconds=seconds)
+
+    @contextlib.asynccontextmanager
+    async def _loops(self) -> AsyncIterator[dict[str, "asyncio.Task[None]"]]:
+        """The background loops, running; at the end cancelled, and the farewell said."""
+        loop = asyncio.get_running_loop()
+        tasks = {name: loop.create_task(run(), name=name) for name, run in self._service.loops.items()}
+        for task in tasks.values():
+            task.add_done_callback(self._loop_ended)
+        try:
+            yield tasks
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            await self._service.farewell()
+
+    def _loop_ended(self, task: "asyncio.Task[None]") -> None:
+        name, expected = task.get_name(), self._ending.is_set()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._observer.failed("loop.failed", error)
+        if error is not None or not expected:
+            self.end(f"{name} ended unexpectedly" + (f": {error}" if error else ""), failed=True)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Generator[None, None, None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.end, f"signal {number.name}")
+        if self._lifeline is not None:
+            loop.add_reader(self._lifeline, self._parent_gone)
+        try:
+            yield
+        finally:
+            if self._lifeline is not None:
+                loop.remove_reader(self._lifeline)
+
+    def _parent_gone(self) -> None:
+        """The other end of the lifeline is closed, and nothing is ever written to it."""
+        assert self._lifeline is not None
+        asyncio.get_running_loop().remove_reader(self._lifeline)
+        self._lifeline = None
+        self.end("the parent process is gone")
+
+
+def _config(service: Service, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        service.app,
+        http="httptools",
+        loop="none",
+        ws="none",
+        lifespan="auto",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
+    )
