@@ -36,7 +36,8 @@ EXTREMES = [
 
 def is_whole_in_minor_units(amount: Decimal, currency: Currency) -> bool:
     """The rule in plain fractions: an amount fits if it is a whole number of minor units."""
-    return (Fraction(amount) * 10**currency.minor_units).denominator == 1
+    minor_units: Fraction = Fraction(amount) * 10**currency.minor_units
+    return minor_units.denominator == 1
 
 
 @given(amount=amounts | plain_amounts, currency=currencies)

@@ -54,7 +54,7 @@ def histories(draw: st.DrawFn) -> tuple[Order, list[OrderEvent]]:
     draft = generate_draft("order-1", draw(st.integers(1, 5)), Random(draw(st.integers())))
     order, event = Order.place(draft, stamp(1))
     events = [event]
-    while TRANSITIONS[order.status] and draw(st.booleans()):
+    while bool(TRANSITIONS[order.status]) and draw(st.booleans()):
         target = draw(st.sampled_from(TRANSITIONS[order.status]))
         order, event = order.change_status(target, stamp(len(events) + 1))
         events.append(event)
