@@ -1,0 +1,151 @@
+"""From endpoints to a Litestar app: one definition serves the documented route and the short way to it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+from litestar import Litestar, Request
+from litestar.config.cors import CORSConfig
+from litestar.enums import HttpMethod
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+
+from ordering.application.errors import Failure
+from ordering.domain.errors import OrderingError
+from ordering.entrypoints.http.openapi import Documentation
+from ordering.entrypoints.http.options import HttpOptions, Surroundings
+from ordering.entrypoints.http.problems import framework_refusal, internal_error, refusal
+from ordering.entrypoints.http.replies import Reply
+from ordering.entrypoints.http.requests import Call, check_host
+
+if TYPE_CHECKING:
+    from litestar.types import Receive, Scope
+
+Endpoint = Callable[[Call], Awaitable[Reply]]
+Answering = Callable[["Scope", "Receive"], Awaitable[Reply]]
+Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
+
+_EXPOSED_HEADERS: Final = ["ETag", "Retry-After", "X-Request-Id"]
+_CORS_HEADERS: Final = ["Content-Type", "Idempotency-Key", "If-Match", "X-Request-Id", "traceparent", "tracestate"]
+
+
+@attrs.frozen
+class Route:
+    """A path with what answers there. A GET route answers HEAD as well. ``hot`` ones are also dispatched before
+    Litestar's own machinery, which costs several times what the endpoint does."""
+
+    method: str
+    path: str
+    endpoint: Endpoint
+    name: str
+    documentation: Documentation | None = None
+    hot: bool = False
+
+
+class OrderingApp(Litestar):
+    """A Litestar app that takes the short way to its hot routes: same endpoint, same answers.
+
+    The ordinary way stays open to them (and is taken when anything asks for Litestar's machinery: a path written
+    differently, a mounted app, CORS).
+    """
+
+    __slots__ = ("_short_ways",)
+
+    _short_ways: "dict[tuple[str, str], Answering]"
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 -- as Litestar's own
+        if scope["type"] == "http" and not scope.get("root_path"):
+            answering = self._short_ways.get((scope["method"], scope["path"]))
+            if answering is not None:
+                reply = await answering(scope, receive)
+                await reply(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+
+def build_app(
+    routes: Sequence[Route], options: HttpOptions, around: Surroundings, lifespan: Lifespan | None
+) -> OrderingApp:
+    """The app that serves these routes and answers everything else with a problem document."""
+    answering = {(route.method, route.path): _answering(route, options, around) for route in routes}
+    hot = {(route.method, route.path) for route in routes if route.hot and not options.cors_origins}
+    app = OrderingApp(
+        [handler for route in routes for handler in _handlers(route, answering[route.method, route.path])],
+        openapi_config=None,  # openapi.py lays the document out from the same routes
+        exception_handlers={HTTPException: _refused(around), Exception: _failed(around)},
+        lifespan=[lifespan] if lifespan is not None else [],
+        cors_config=_cors(options),
+        request_max_body_size=options.body_bytes_max,
+        logging_config=None,
+        debug=False,
+        pdb_on_exception=False,
+    )
+    app._short_ways = {way: answering[way] for way in hot}
+    return app
+
+
+def _answering(route: Route, options: HttpOptions, around: Surroundings) -> Answering:
+    """The endpoint with everything around it: host check, refusals as problems, failures as 500, measurement."""
+    endpoint, method, path = route.endpoint, route.method, route.path
+    hosts = frozenset(host.lower() for host in options.allowed_hosts)
+    new_request_id, on_answer = around.new_request_id, around.on_answer
+
+    async def answer(scope: "Scope", receive: "Receive") -> Reply:
+        began = perf_counter()
+        call = Call(scope, receive, new_request_id)
+        try:
+            check_host(call, hosts)
+            reply = await endpoint(call)
+        except (OrderingError, Failure) as error:
+            reply = refusal(error, call.request_id)
+        except Exception as error:  # the border: nothing unexpected may reach a client
+            around.on_error(call.request_id, error)
+            reply = internal_error(call.request_id)
+        on_answer(method, path, reply.status_code, perf_counter() - began)
+        return reply
+
+    return answer
+
+
+def _handlers(route: Route, answering: Answering) -> list[HTTPRouteHandler]:
+    async def handle(request: Request[Any, Any, Any]) -> Reply:
+        return await answering(request.scope, request.receive)
+
+    handlers = [HTTPRouteHandler(route.path, http_method=HttpMethod(route.method), name=route.name)(handle)]
+    if route.method == "GET":
+        handlers.append(HTTPRouteHandler(route.path, http_method=HttpMethod.HEAD, name=f"{route.name}_head")(handle))
+    return handlers
+
+
+def _refused(around: Surroundings) -> Callable[[Request[Any, Any, Any], HTTPException], Any]:
+    def answer(request: Request[Any, Any, Any], error: HTTPException) -> Any:  # noqa: ANN401 -- a Reply
+        call = Call(request.scope, request.receive, around.new_request_id)
+        if error.status_code >= 500:
+            around.on_error(call.request_id, error)
+            return internal_error(call.request_id)
+        return framework_refusal(error, call.request_id)
+
+    return answer
+
+
+def _failed(around: Surroundings) -> Callable[[Request[Any, Any, Any], Exception], Any]:
+    def answer(request: Request[Any, Any, Any], error: Exception) -> Any:  # noqa: ANN401 -- a Reply
+        call = Call(request.scope, request.receive, around.new_request_id)
+        around.on_error(call.request_id, error)
+        return internal_error(call.request_id)
+
+    return answer
+
+
+def _cors(options: HttpOptions) -> CORSConfig | None:
+    if not options.cors_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(options.cors_origins),
+        allow_methods=["GET", "POST", "PUT"],
+        allow_headers=_CORS_HEADERS,
+        expose_headers=_EXPOSED_HEADERS,
+        allow_credentials=False,
+    )
