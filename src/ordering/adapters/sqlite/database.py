@@ -83,7 +83,8 @@ class Writer:
     """The only writing connection of this process to one file, in one thread; jobs run one after another.
 
     A job is one transaction: it is stored and durable when ``run`` returns, and not stored when ``run`` raises
-    anything but CommitAmbiguous. A cancelled caller does not cancel its job.
+    anything but CommitAmbiguous. A cancelled caller does not cancel its job. A job returns values, never a cursor:
+    the connection belongs to the thread.
     """
 
     def __init__(self, database: Database, connection: apsw.Connection, lock: ProcessLock | None) -> None:

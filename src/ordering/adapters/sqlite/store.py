@@ -1,0 +1,188 @@
+"""The write side's store in one SQLite file: aggregates, journal, outbox, answers."""
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from ordering.adapters.sqlite.database import Reader, Writer, open_writer
+from ordering.adapters.sqlite.rows import EVENT_COLUMNS, event_of
+from ordering.adapters.sqlite.writes import ANSWER, apply
+from ordering.application.errors import CommitAmbiguous, StoreUnavailable
+from ordering.application.messages import (
+    Encoded,
+    JournalEntry,
+    OutboxRow,
+    OutboxSummary,
+    Outcome,
+    RecordedAnswer,
+    StoredState,
+    Write,
+)
+
+SCHEMA_VERSION = 1
+_SCHEMA = Path(__file__).with_name("order_store.sql")
+_NO_RELAY = "no relay is running"
+
+_STATE = "SELECT version, event_id, schema, state FROM orders WHERE order_id = ?"
+# Rows enter the outbox in the order of their aggregate's versions, under ascending seq: one writer at a time.
+_HEADS = f"""
+SELECT {EVENT_COLUMNS} FROM outbox o JOIN journal j USING (seq)
+WHERE NOT EXISTS (SELECT 1 FROM outbox e WHERE e.aggregate_id = o.aggregate_id AND e.version < o.version)
+  AND o.aggregate_id NOT IN (SELECT aggregate_id FROM parked)
+  AND o.aggregate_id NOT IN (SELECT value FROM json_each(?))
+ORDER BY o.seq LIMIT ?
+"""  # noqa: S608 -- only column names are put in
+_WAITING = f"""
+SELECT p.reason, {EVENT_COLUMNS} FROM outbox o JOIN journal j USING (seq) LEFT JOIN parked p USING (aggregate_id)
+WHERE p.reason IS NOT NULL OR NOT ? ORDER BY o.seq LIMIT ?
+"""  # noqa: S608 -- only column names are put in
+_SUMMARY = """
+SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM parked),
+  (SELECT j.occurred_at FROM outbox o JOIN journal j USING (seq)
+   WHERE o.aggregate_id NOT IN (SELECT aggregate_id FROM parked) ORDER BY o.seq LIMIT 1)
+"""
+_TIMELINE = f"""
+SELECT o.seq IS NULL, CASE WHEN o.seq IS NOT NULL THEN p.reason END, {EVENT_COLUMNS}
+FROM orders a JOIN journal j USING (number) LEFT JOIN outbox o USING (seq)
+  LEFT JOIN parked p ON p.aggregate_id = a.order_id
+WHERE a.order_id = ? ORDER BY j.version
+"""  # noqa: S608 -- only column names are put in
+_MARK = "DELETE FROM outbox WHERE aggregate_id = ? AND version = ?"
+_PARK = """
+INSERT INTO parked (aggregate_id, reason) VALUES (?, ?)
+ON CONFLICT (aggregate_id) DO UPDATE SET reason = excluded.reason
+"""
+_UNPARK = "DELETE FROM parked WHERE ?1 IS NULL OR aggregate_id = ?1"
+_RECORD_PARTITIONS = "INSERT INTO topics (topic, partitions) VALUES (?, ?) ON CONFLICT (topic) DO NOTHING"
+_PARTITIONS = "SELECT partitions FROM topics WHERE topic = ?"
+_TRIM_ANSWERS = """
+DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers WHERE recorded_at < ? ORDER BY recorded_at LIMIT ?)
+"""
+_TRIM_JOURNAL = """
+DELETE FROM journal WHERE seq IN (
+  SELECT seq FROM journal j WHERE occurred_at < ? AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.seq = j.seq)
+  ORDER BY occurred_at LIMIT ?)
+"""
+
+T = TypeVar("T")
+
+
+class SqliteOrderStore:
+    """OrderRepository, BatchWriter, Outbox, Journal, Housekeeping and RelayLease on one file.
+
+    Reads run on the event loop and see every answered commit. The file's process lock is the lease: who could open
+    the store holds it.
+    """
+
+    def __init__(self, writer: Writer, reader: Reader) -> None:
+        self._writer, self._reader = writer, reader
+        self._deliverable: str | None = _NO_RELAY
+
+    @classmethod
+    def open(
+        cls, path: Path, *, exclusive: bool = True, vfs: str | None = None, synchronous: str = "FULL"
+    ) -> "SqliteOrderStore":
+        """Open or create the file; the arguments are those of ``open_writer``. Raises Refused, StoreUnavailable."""
+        schema = _SCHEMA.read_text(encoding="utf-8")
+        writer = open_writer(path, schema, SCHEMA_VERSION, exclusive=exclusive, vfs=vfs, synchronous=synchronous)
+        return cls(writer, Reader(path, SCHEMA_VERSION, vfs=vfs))
+
+    async def close(self) -> None:
+        """Finish what is queued and close the file."""
+        self._reader.close()
+        await self._writer.close()
+
+    # ------------------------------------------------------------------ commands
+
+    async def get(self, aggregate_id: str) -> StoredState | None:
+        rows = self._reader.query(_STATE, (aggregate_id,))
+        if not rows:
+            return None
+        version, event_id, schema, state = rows[0]
+        return StoredState(aggregate_id, version, event_id, Encoded(schema, state))
+
+    async def answer_to(self, key: str) -> RecordedAnswer | None:
+        rows = self._reader.query(ANSWER, (key,))
+        return RecordedAnswer(*rows[0]) if rows else None
+
+    async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        return await self._writer.run(lambda connection: [apply(connection, write) for write in batch])
+
+    # ------------------------------------------------------------------ outbox
+
+    async def heads(self, limit: int, exclude: Collection[str]) -> Sequence[OutboxRow]:
+        rows = self._reader.query(_HEADS, (json.dumps(list(exclude)), limit))
+        return [OutboxRow(event_of(row)) for row in rows]
+
+    async def mark_published(self, events: Sequence[tuple[str, int]]) -> None:
+        """Without a sync of its own: a mark forgotten at a power cut means an event published twice, nothing more."""
+
+        def mark(connection: apsw.Connection) -> None:
+            connection.executemany(_MARK, events)
+
+        await self._repeatable(mark, durable=False)
+
+    async def park(self, aggregate_id: str, reason: str) -> None:
+        def store(connection: apsw.Connection) -> None:
+            connection.execute(_PARK, (aggregate_id, reason))
+
+        await self._repeatable(store)
+
+    async def retry(self, aggregate_id: str | None) -> int:
+        def unpark(connection: apsw.Connection) -> int:
+            connection.execute(_UNPARK, (aggregate_id,))
+            return connection.changes()
+
+        return await self._repeatable(unpark)
+
+    async def waiting(self, limit: int, *, parked_only: bool = False) -> Sequence[OutboxRow]:
+        rows = self._reader.query(_WAITING, (parked_only, limit))
+        return [OutboxRow(event_of(row[1:]), row[0]) for row in rows]
+
+    async def summary(self) -> OutboxSummary:
+        return OutboxSummary(*self._reader.query(_SUMMARY)[0])
+
+    async def partitions(self, topic: str, found: int) -> int:
+        def record(connection: apsw.Connection) -> int:
+            connection.execute(_RECORD_PARTITIONS, (topic, found))
+            recorded: int = connection.execute(_PARTITIONS, (topic,)).get
+            return recorded
+
+        return await self._repeatable(record)
+
+    # ------------------------------------------------------------------ journal and housekeeping
+
+    async def timeline(self, aggregate_id: str) -> Sequence[JournalEntry]:
+        rows = self._reader.query(_TIMELINE, (aggregate_id,))
+        return [JournalEntry(event_of(row[2:]), published=bool(row[0]), parked=row[1]) for row in rows]
+
+    async def trim(self, *, answers_before: int, journal_before: int, limit: int) -> int:
+        def delete(connection: apsw.Connection) -> int:
+            connection.execute(_TRIM_ANSWERS, (answers_before, limit))
+            answers = connection.changes()
+            connection.execute(_TRIM_JOURNAL, (journal_before, limit - answers))
+            return answers + connection.changes()
+
+        return await self._repeatable(delete, durable=False)
+
+    # ------------------------------------------------------------------ lease
+
+    async def renew(self, deliverable: str | None) -> bool:
+        self._deliverable = deliverable
+        return True
+
+    async def holders_view(self) -> str | None:
+        return self._deliverable
+
+    async def release(self) -> None:
+        self._deliverable = _NO_RELAY
+
+    async def _repeatable(self, job: Callable[[apsw.Connection], T], *, durable: bool = True) -> T:
+        """For changes that may be done twice: not to know whether they are stored is the same as not stored."""
+        try:
+            return await self._writer.run(job, durable=durable)
+        except CommitAmbiguous as error:
+            raise StoreUnavailable("the disk failed while committing") from error
