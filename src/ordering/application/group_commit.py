@@ -109,13 +109,16 @@ class GroupCommit:
 
     async def run(self) -> None:
         """Commit what is submitted, batch after batch, until ``stop``; then finish what is queued and return."""
-        while True:
-            while self._queue:
-                await self._commit(self._claim())
-            if self._stopping:
-                return
-            self._wake.clear()
-            await self._wake.wait()
+        try:
+            while True:
+                while self._queue:
+                    await self._commit(self._claim())
+                if self._stopping:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+        finally:
+            self._close()
 
     def stop(self) -> None:
         """Take nothing new; ``run`` returns once everything submitted so far has its outcome."""
@@ -148,31 +151,45 @@ class GroupCommit:
         if self._queue:
             self._expire_later(self._queue[0].deadline - now)
 
+    def _close(self) -> None:
+        """Nobody commits any more: what is still queued stored nothing."""
+        self._stopping = True
+        while self._queue:
+            ticket = self._queue.popleft()
+            ticket.state = _State.WITHDRAWN
+            ticket.fail(ShuttingDown())
+
     # ------------------------------------------------------------------ one batch
 
     async def _commit(self, batch: list[_Ticket]) -> None:
+        part: list[_Ticket] = []
         parts = [batch] if batch else []
-        while parts:
-            part = parts.pop()
-            try:
-                await self._write(part)
-            except WriteRejected as error:
-                # One bad row must not fail its neighbours: halve until it stands alone.
-                if len(part) == 1:
-                    self._observer.changed("write.rejected", aggregate=part[0].write.aggregate_id, error=str(error))
-                    part[0].fail(StoreUnavailable("it refused this change"))
-                else:
-                    middle = len(part) // 2
-                    parts += [part[middle:], part[:middle]]
-            except NotStored as error:
-                self._fail(part, error)
-            except CommitAmbiguous:
-                await self._resolve(part)
-            except BaseException:
-                # A fault of our own: what was claimed may be stored or not, and the service stops with the reason.
-                for unsure in (part, *parts):
-                    self._fail(unsure, OutcomeUnknown())
-                raise
+        try:
+            while parts:
+                part = parts.pop()
+                parts += await self._settle(part)
+        except BaseException:
+            # A fault of our own: what was claimed may be stored or not, and the service stops with the reason.
+            for unsure in (part, *parts):
+                self._fail(unsure, OutcomeUnknown())
+            raise
+
+    async def _settle(self, part: list[_Ticket]) -> list[list[_Ticket]]:
+        """Give every request of a part its outcome, or return two halves to be tried apart, the first one last."""
+        try:
+            await self._write(part)
+        except WriteRejected as error:
+            # One bad row must not fail its neighbours: halve until it stands alone.
+            if len(part) > 1:
+                middle = len(part) // 2
+                return [part[middle:], part[:middle]]
+            self._observer.changed("write.rejected", aggregate=part[0].write.aggregate_id, error=str(error))
+            self._fail(part, StoreUnavailable("it refused this change"))
+        except NotStored as error:
+            self._fail(part, error)
+        except CommitAmbiguous:
+            await self._resolve(part)
+        return []
 
     async def _write(self, part: list[_Ticket]) -> None:
         began = self._runtime.monotonic()

@@ -1,0 +1,1 @@
+"""The application layer alone, in virtual time."""

@@ -1,0 +1,359 @@
+"""Group commit: one transaction for many, and only true answers about it."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from ordering.application.failures import (
+    CommitAmbiguous,
+    OutcomeUnknown,
+    Overloaded,
+    ShuttingDown,
+    StoreUnavailable,
+    WriteRejected,
+)
+from ordering.application.group_commit import CommitLimits, GroupCommit, StoredEvents
+from ordering.application.messages import Conflict, Encoded, NewEvent, Outcome, Stored, Write
+from tests.unit.application.runtime import RecordingObserver, VirtualRuntime, outcome_of, passing, settling
+
+
+def write_of(name: str, version: int = 1) -> Write:
+    """A write of an aggregate; its event id names it."""
+    event = NewEvent(
+        f"{name}-{version}", name, version, "things", name.encode(), (), Encoded("thing", b""), 1_000_000 * version
+    )
+    return Write(name, version - 1, event)
+
+
+class SlowStore:
+    """A BatchWriter: versions in memory, ``seconds`` per commit, faults as scripted.
+
+    ``faults`` are met one per call; a fault that is a pair (error, True) happens after the batch was stored.
+    """
+
+    def __init__(self, seconds: float = 0.1) -> None:
+        self.seconds = seconds
+        self.calls: list[list[str]] = []
+        self.versions: dict[str, int] = {}
+        self.event_ids: set[str] = set()
+        self.faults: list[Exception | tuple[Exception, bool] | None] = []
+        self.bad: set[str] = set()
+
+    async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        self.calls.append([write.aggregate_id for write in batch])
+        await asyncio.sleep(self.seconds)
+        fault = self.faults.pop(0) if self.faults else None
+        error, stored_anyway = fault if isinstance(fault, tuple) else (fault, False)
+        if error is not None and not stored_anyway:
+            raise error
+        if self.bad & {write.aggregate_id for write in batch}:
+            raise WriteRejected("a value does not fit")
+        outcomes = [self._one(write) for write in batch]
+        if error is not None:
+            raise error
+        return outcomes
+
+    def _one(self, write: Write) -> Outcome:
+        assert write.event is not None
+        if write.event.event_id in self.event_ids:
+            return Stored(first_in_line=True)
+        version = self.versions.get(write.aggregate_id, 0)
+        if version != write.expected_version:
+            return Conflict(version)
+        self.versions[write.aggregate_id] = write.event.version
+        self.event_ids.add(write.event.event_id)
+        return Stored(first_in_line=version == 0)
+
+
+class Bench:
+    """A running group commit before a slow store."""
+
+    def __init__(self, runtime: VirtualRuntime, limits: CommitLimits | None = None, seconds: float = 0.1) -> None:
+        self.runtime, self.store, self.observer = runtime, SlowStore(seconds), RecordingObserver()
+        self.offered: list[str] = []
+        self.commit = GroupCommit(self.store, runtime, self.observer, self._stored, limits)
+        self.running = runtime.spawn(self.commit.run(), name="commit")
+
+    def _stored(self, stored: StoredEvents) -> None:
+        self.offered += [event.event_id for event, _ in stored]
+
+    def submit(self, *names: str) -> list["asyncio.Task[object]"]:
+        return [
+            self.runtime.spawn(outcome_of(self.commit.submit(write_of(name))), name=f"submit {name}") for name in names
+        ]
+
+
+STORED = Stored(first_in_line=True)
+
+
+@pytest.fixture
+async def bench(runtime: VirtualRuntime) -> Bench:
+    """A store that takes 100 ms for each commit."""
+    return Bench(runtime)
+
+
+# ------------------------------------------------------------------ batches
+
+
+async def test_what_arrives_during_a_commit_shares_the_next_one(bench: Bench) -> None:
+    """A lone request is committed at once; those that come meanwhile form one batch, in order."""
+    asked = bench.submit("a")
+    await settling()
+    asked += bench.submit("b", "c", "d")
+    assert await asyncio.gather(*asked) == [STORED] * 4
+    assert bench.store.calls == [["a"], ["b", "c", "d"]]
+    assert bench.offered == ["a-1", "b-1", "c-1", "d-1"]
+
+
+async def test_a_batch_has_a_largest_size(runtime: VirtualRuntime) -> None:
+    """More than ``batch_max`` waiting requests need several commits."""
+    bench = Bench(runtime, CommitLimits(batch_max=2))
+    await asyncio.gather(*bench.submit("a", "b", "c", "d", "e"))
+    assert bench.store.calls == [["a", "b"], ["c", "d"], ["e"]]
+
+
+async def test_each_waiter_gets_its_own_outcome(bench: Bench) -> None:
+    """A lost race in the middle of a batch is told to its loser only."""
+    bench.store.versions["b"] = 4
+    assert await asyncio.gather(*bench.submit("a", "b", "c")) == [STORED, Conflict(4), STORED]
+    assert bench.offered == ["a-1", "c-1"]
+
+
+async def test_a_commit_is_measured(bench: Bench) -> None:
+    """Duration and size of each batch are reported."""
+    await asyncio.gather(*bench.submit("a", "b"))
+    assert bench.observer.values["commit_batch"] == [2]
+    assert bench.observer.values["commit_seconds"] == [pytest.approx(0.1)]
+
+
+# ------------------------------------------------------------------ withdraw against claim
+
+
+async def test_a_request_that_was_not_begun_in_time_is_refused_and_never_written(runtime: VirtualRuntime) -> None:
+    """Before the claim the deadline wins: 503, and the store never hears of it."""
+    bench = Bench(runtime, CommitLimits(wait_seconds=1), seconds=3)
+    first = bench.submit("slow")
+    await settling()
+    late = bench.submit("late")
+    began = runtime.monotonic()
+    (refused,) = await asyncio.gather(*late)
+    assert isinstance(refused, Overloaded)
+    assert runtime.monotonic() - began == pytest.approx(1)
+    assert await asyncio.gather(*first) == [STORED]
+    await passing(10)
+    assert bench.store.calls == [["slow"]]
+    assert bench.offered == ["slow-1"]
+
+
+async def test_a_claimed_request_is_never_refused_for_the_time_it_takes(runtime: VirtualRuntime) -> None:
+    """After the claim only the store's word counts, however slow it is."""
+    bench = Bench(runtime, CommitLimits(wait_seconds=1), seconds=60)
+    assert await asyncio.gather(*bench.submit("a", "b")) == [STORED, STORED]
+
+
+async def test_each_request_has_its_own_deadline(runtime: VirtualRuntime) -> None:
+    """One timer serves the whole queue: the later request waits its full time."""
+    bench = Bench(runtime, CommitLimits(wait_seconds=1, batch_max=1), seconds=1.75)
+    first = bench.submit("a")
+    await passing(0.5)
+    (early,) = bench.submit("b")
+    await passing(0.5)
+    (late,) = bench.submit("c")
+    assert isinstance(await early, Overloaded)
+    assert runtime.monotonic() == pytest.approx(1.5)
+    assert await late == STORED
+    assert await asyncio.gather(*first) == [STORED]
+    assert bench.store.calls == [["a"], ["c"]]
+
+
+async def test_deadlines_are_watched_again_after_the_queue_was_empty(runtime: VirtualRuntime) -> None:
+    """The timer comes back with the next request."""
+    bench = Bench(runtime, CommitLimits(wait_seconds=1), seconds=0.1)
+    await asyncio.gather(*bench.submit("a"))
+    await passing(30)
+    bench.store.seconds = 5
+    first = bench.submit("b")
+    await settling()
+    (refused,) = await asyncio.gather(*bench.submit("c"))
+    assert isinstance(refused, Overloaded)
+    assert await asyncio.gather(*first) == [STORED]
+
+
+async def test_the_queue_is_bounded(runtime: VirtualRuntime) -> None:
+    """One too many is refused at once; the others are stored."""
+    bench = Bench(runtime, CommitLimits(queue_max=3))
+    running = bench.submit("a")
+    await settling()
+    waiting = bench.submit("b", "c", "d", "e")
+    await settling()
+    assert bench.commit.waiting == 3
+    assert waiting[3].done()
+    assert isinstance(waiting[3].result(), Overloaded)
+    assert await asyncio.gather(*running, *waiting[:3]) == [STORED] * 4
+    assert "e" not in bench.store.versions
+
+
+async def test_a_caller_that_hangs_up_does_not_stop_its_write(bench: Bench) -> None:
+    """A cancelled request, queued or claimed, is stored and offered like any other."""
+    claimed = bench.submit("a")
+    await settling()
+    queued = bench.submit("b", "c")
+    await settling()
+    claimed[0].cancel()
+    queued[0].cancel()
+    assert await queued[1] == STORED
+    assert bench.offered == ["a-1", "b-1", "c-1"]
+
+
+# ------------------------------------------------------------------ a batch that fails
+
+
+@pytest.mark.parametrize("bad", [{"a"}, {"d"}, {"g"}, {"a", "g"}, {"c", "d"}, set("abcdefg")])
+async def test_a_bad_row_does_not_fail_its_neighbours(bench: Bench, bad: set[str]) -> None:
+    """The batch is halved until the bad row stands alone; the others are stored in their order."""
+    bench.store.bad = bad
+    outcomes = await asyncio.gather(*bench.submit(*"abcdefg"))
+    for name, outcome in zip("abcdefg", outcomes, strict=True):
+        if name in bad:
+            assert isinstance(outcome, StoreUnavailable)
+        else:
+            assert outcome == STORED
+    assert bench.offered == [f"{name}-1" for name in "abcdefg" if name not in bad]
+    assert set(bench.store.versions) == set("abcdefg") - bad
+    assert bench.observer.names == ["write.rejected"] * len(bad)
+
+
+async def test_writes_of_one_aggregate_keep_their_order_when_a_batch_is_split(bench: Bench) -> None:
+    """Version 2 is never tried before version 1, even if a bad row stands between them."""
+    bench.store.bad = {"bad"}
+    writes = [write_of("a", 1), write_of("bad"), write_of("a", 2), write_of("a", 3)]
+    outcomes = await asyncio.gather(*(outcome_of(bench.commit.submit(write)) for write in writes))
+    assert [type(outcome) for outcome in outcomes] == [Stored, StoreUnavailable, Stored, Stored]
+    assert bench.store.versions == {"a": 3}
+
+
+async def test_an_unavailable_store_fails_one_batch_and_the_next_is_tried(bench: Bench) -> None:
+    """Busy or full: these requests stored nothing, later ones have their own chance."""
+    bench.store.faults = [StoreUnavailable("the disk is full")]
+    first = bench.submit("a", "b")
+    await settling()
+    second = bench.submit("c")
+    outcomes = await asyncio.gather(*first)
+    assert [str(outcome) for outcome in outcomes] == [str(StoreUnavailable("the disk is full"))] * 2
+    assert await asyncio.gather(*second) == [STORED]
+    assert bench.offered == ["c-1"]
+
+
+# ------------------------------------------------------------------ ambiguous commits
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_an_ambiguous_commit_is_resolved_by_repeating_the_same_batch(bench: Bench, stored: bool) -> None:
+    """Stored or not, asking again with the same event ids tells; every waiter hears the truth, once."""
+    bench.store.faults = [(CommitAmbiguous("connection lost"), stored), StoreUnavailable("reconnecting")]
+    assert await asyncio.gather(*bench.submit("a", "b")) == [STORED, STORED]
+    assert bench.store.calls == [["a", "b"]] * 3
+    assert bench.offered == ["a-1", "b-1"]
+    assert "commit.ambiguous" in bench.observer.names
+
+
+async def test_an_ambiguous_commit_that_lost_its_race_is_a_conflict(bench: Bench) -> None:
+    """If the repetition loses the race, the first attempt stored nothing."""
+    bench.store.faults = [CommitAmbiguous("connection lost")]
+    asked = bench.submit("a")
+    await passing(0.11)
+    bench.store.versions["a"] = 7
+    assert await asyncio.gather(*asked) == [Conflict(7)]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("then", [CommitAmbiguous("still"), StoreUnavailable("gone")])
+async def test_what_stays_ambiguous_is_answered_as_unknown_and_never_as_not_stored(
+    runtime: VirtualRuntime, stored: bool, then: Exception
+) -> None:
+    """A store that says "not now" while a commit is open says nothing about that commit."""
+    bench = Bench(runtime, CommitLimits(resolve_seconds=2))
+    bench.store.faults = [(CommitAmbiguous("connection lost"), stored), *[then] * 100]
+    began = runtime.monotonic()
+    outcomes = await asyncio.gather(*bench.submit("a", "b"))
+    assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown, OutcomeUnknown]
+    assert 2 <= runtime.monotonic() - began < 2.5
+    assert bench.offered == []
+    bench.store.faults = []
+    assert await asyncio.gather(*bench.submit("c")) == [STORED]
+
+
+async def test_a_row_rejected_while_resolving_leaves_its_batch_unknown(bench: Bench) -> None:
+    """A refusal of the repetition proves nothing about the first attempt."""
+    bench.store.faults = [(CommitAmbiguous("connection lost"), True), WriteRejected("suddenly")]
+    outcomes = await asyncio.gather(*bench.submit("a", "b"))
+    assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown, OutcomeUnknown]
+
+
+async def test_an_ambiguous_part_of_a_split_batch_does_not_hold_up_the_other_parts(bench: Bench) -> None:
+    """Splitting and resolving work together."""
+    bench.store.bad = {"c"}
+    bench.store.faults = [None, (CommitAmbiguous("connection lost"), True)]
+    outcomes = await asyncio.gather(*bench.submit("a", "b", "c", "d"))
+    assert [type(outcome) for outcome in outcomes] == [Stored, Stored, StoreUnavailable, Stored]
+    assert bench.offered == ["a-1", "b-1", "d-1"]
+
+
+# ------------------------------------------------------------------ stopping
+
+
+async def test_stop_finishes_what_is_queued_and_takes_nothing_new(bench: Bench) -> None:
+    """Accepted requests get their outcome, new ones are refused, and run() returns."""
+    asked = bench.submit("a")
+    await settling()
+    asked += bench.submit("b", "c")
+    await settling()
+    bench.commit.stop()
+    (refused,) = await asyncio.gather(*bench.submit("d"))
+    assert isinstance(refused, ShuttingDown)
+    assert await asyncio.gather(*asked) == [STORED] * 3
+    await settling()
+    assert bench.running.done()
+    assert bench.store.calls == [["a"], ["b", "c"]]
+
+
+async def test_stop_ends_an_idle_committer(bench: Bench) -> None:
+    """Nothing queued: run() returns at once."""
+    await settling()
+    bench.commit.stop()
+    await bench.running
+
+
+async def test_a_fault_of_our_own_is_answered_as_unknown_and_ends_the_committer(bench: Bench) -> None:
+    """An unforeseen error says nothing about the store; the service has to stop and name it."""
+    bench.store.faults = [ZeroDivisionError("a bug")]
+    outcomes = await asyncio.gather(*bench.submit("a", "b"))
+    assert [type(outcome) for outcome in outcomes] == [OutcomeUnknown, OutcomeUnknown]
+    with pytest.raises(ZeroDivisionError):
+        await bench.running
+
+
+async def test_a_fault_of_our_own_while_resolving_is_answered_as_unknown_too(bench: Bench) -> None:
+    """No waiter is left hanging, whatever the repetition of an ambiguous commit runs into."""
+    bench.store.faults = [CommitAmbiguous("connection lost"), ZeroDivisionError("a bug")]
+    asked = bench.submit("a", "b")
+    with pytest.raises(ZeroDivisionError):
+        await bench.running
+    await settling()
+    assert [task.done() and type(task.result()) for task in asked] == [OutcomeUnknown, OutcomeUnknown]
+
+
+async def test_a_cancelled_committer_leaves_nobody_waiting(bench: Bench) -> None:
+    """Claimed requests are unknown, queued ones were not begun, new ones are refused."""
+    claimed = bench.submit("a")
+    await settling()
+    queued = bench.submit("b")
+    await settling()
+    bench.running.cancel()
+    await settling()
+    later = bench.submit("c")
+    await settling()
+    outcomes = [task.done() and type(task.result()) for task in (*claimed, *queued, *later)]
+    assert outcomes == [OutcomeUnknown, ShuttingDown, ShuttingDown]
+    assert bench.store.calls == [["a"]]
