@@ -39,10 +39,13 @@ def physical(schema: Schema) -> Schema:
     return kept | {key: physical(kept[key]) for key in _SCHEMA_KEYS if key in kept}
 
 
-def prepared(schema: Schema) -> Schema:
-    """The schema in fastavro's parsed form. Raises ValueError if it is no valid Avro schema."""
+def prepared(schema: Schema, named: dict[str, Schema] | None = None) -> Schema:
+    """The schema in fastavro's parsed form; its named types are added to ``named``.
+
+    Raises ValueError if it is no valid Avro schema.
+    """
     try:
-        return parse_schema(schema)
+        return parse_schema(schema, {} if named is None else named)
     except (SchemaParseException, UnknownType, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not an Avro schema: {error}") from error
 

@@ -8,11 +8,10 @@ becomes 39.90), and more only where the value has more, so nothing is rounded; a
 readable with two decimals.
 """
 
-import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from decimal import Context, Decimal, Inexact, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from typing import Any, Final
 from uuid import UUID
 
@@ -34,7 +33,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _UNIT: Final = Decimal(10**SCALE)
 _LIMIT: Final = 10**PRECISION
-_EXACT: Final = Context(prec=PRECISION, traps=[Inexact, InvalidOperation])
+_EXACT: Final = Context(prec=PRECISION, Emax=PRECISION - 1, traps=[Inexact, InvalidOperation, Overflow])
+"""Multiplies exactly or not at all: more than 18 digits raise."""
+
 _CURRENCY_CODE: Final = re.compile(r"[A-Z]{3}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -52,23 +53,25 @@ _ORDER_NAMES: Final = {
 
 def unscaled(amount: Decimal) -> int:
     """The amount in ten-thousandths. Raises Unconvertible if it is not finite or does not fit decimal(18,4)."""
-    if not amount.is_finite() or amount.adjusted() >= PRECISION - SCALE:
-        raise Unconvertible(f"the amount {amount} does not fit decimal({PRECISION},{SCALE})")
     try:
         scaled = _EXACT.multiply(amount, _UNIT)
-    except Inexact:
-        raise Unconvertible(f"the amount {amount} has too many digits") from None
-    number = int(scaled)
+        number = int(scaled)
+    except (ArithmeticError, ValueError):
+        raise Unconvertible(f"the amount {amount} does not fit decimal({PRECISION},{SCALE})") from None
     if number != scaled:
         raise Unconvertible(f"the amount {amount} has more than {SCALE} decimals")
     return number
 
 
-def scaled_down(number: int, minor_units: int) -> Decimal:
-    """Ten-thousandths as an amount with ``minor_units`` decimals, or with the few more that it really has."""
-    while number % 10 ** (SCALE - minor_units):
-        minor_units += 1
-    return Decimal(number // 10 ** (SCALE - minor_units)).scaleb(-minor_units)
+def scaled_down(minor_units: int) -> Callable[[int], Decimal]:
+    """Turns ten-thousandths into an amount with ``minor_units`` decimals, or the few more that it really has."""
+    step, unit = 10 ** (SCALE - minor_units), Decimal(1).scaleb(-minor_units)
+
+    def amount(number: int) -> Decimal:
+        units, rest = divmod(number, step)
+        return scaled_down(minor_units + 1)(number) if rest else units * unit
+
+    return amount
 
 
 def _amount_to_bytes(amount: Decimal) -> bytes:
@@ -76,20 +79,24 @@ def _amount_to_bytes(amount: Decimal) -> bytes:
     return number.to_bytes((number.bit_length() + 8) >> 3, "big", signed=True)
 
 
-def _amount_of_bytes(raw: bytes, minor_units: int) -> Decimal:
-    if not 0 < len(raw) <= 16:
-        raise Unconvertible(f"an amount of {len(raw)} bytes")
-    number = int.from_bytes(raw, "big", signed=True)
-    if not -_LIMIT < number < _LIMIT:
-        raise Unconvertible(f"an amount of more than {PRECISION} digits")
-    return scaled_down(number, minor_units)
+def _amount_of_bytes(minor_units: int) -> Callable[[bytes, object], Decimal]:
+    amount = scaled_down(minor_units)
+
+    def read(raw: bytes, _: object) -> Decimal:
+        if not 0 < len(raw) <= 16:
+            raise Unconvertible(f"an amount of {len(raw)} bytes")
+        number = int.from_bytes(raw, "big", signed=True)
+        if not -_LIMIT < number < _LIMIT:
+            raise Unconvertible(f"an amount of more than {PRECISION} digits")
+        return amount(number)
+
+    return read
 
 
-def _amount_of_double(value: float, minor_units: int) -> Decimal:
-    """The shortest decimal that means this double is what its writer meant."""
-    if not math.isfinite(value):
-        raise Unconvertible(f"the amount {value}")
-    return scaled_down(unscaled(Decimal(repr(value))), minor_units)
+def _amount_of_double(minor_units: int) -> Callable[[float, object], Decimal]:
+    """The shortest decimal that means a double is what its writer meant."""
+    amount = scaled_down(minor_units)
+    return lambda value, _: amount(unscaled(Decimal(repr(value))))
 
 
 def _moment_to_micros(moment: datetime) -> int:
@@ -112,7 +119,7 @@ def _moment_of_text(text: str) -> datetime:
         raise Unconvertible(f"the time {text[:40]!r} is not ISO 8601") from None
 
 
-def _count(value: int) -> int:
+def _count(value: int, _: object) -> int:
     if not -INT_MAX <= value <= INT_MAX:
         raise Unconvertible(f"the number {value} does not fit 32 bits")
     return value
@@ -139,10 +146,14 @@ def _id_of(text: str) -> str:
 # ------------------------------------------------------------------------------------------------ whole records
 
 
+ReadAmount = Callable[[int], Callable[[Any, object], Decimal]]
+"""For a number of minor units, the cattrs hook that reads amounts."""
+
+
 class Reading:
     """Builds orders from the dictionaries of one record format: one cattrs function per number of decimals."""
 
-    def __init__(self, amount: Callable[[Any, int], Decimal], moment: Callable[[Any], datetime]) -> None:
+    def __init__(self, amount: ReadAmount, moment: Callable[[Any], datetime]) -> None:
         self._builders = [self._builder(minor_units, amount, moment) for minor_units in range(SCALE + 1)]
 
     def order(self, data: dict[str, Any]) -> Order:
@@ -157,13 +168,13 @@ class Reading:
 
     @staticmethod
     def _builder(
-        minor_units: int, amount: Callable[[Any, int], Decimal], moment: Callable[[Any], datetime]
+        minor_units: int, amount: ReadAmount, moment: Callable[[Any], datetime]
     ) -> Callable[[dict[str, Any], type[Order]], Order]:
         converter = Converter(detailed_validation=False)
-        converter.register_structure_hook(Decimal, lambda value, _: amount(value, minor_units))
+        converter.register_structure_hook(Decimal, amount(minor_units))
         converter.register_structure_hook(datetime, lambda value, _: moment(value))
         converter.register_structure_hook(Currency, lambda value, _: _currency_of(value))
-        converter.register_structure_hook(int, lambda value, _: _count(value))
+        converter.register_structure_hook(int, _count)
         converter.register_structure_hook(
             OrderLine, make_dict_structure_fn(OrderLine, converter, item_id=override(rename="itemId"))
         )

@@ -64,12 +64,10 @@ class AvroOrderCodec:
 
         Raises Unconvertible if the schema is unsafe to read with or gives our fields another meaning.
         """
-        if self.writes(definition):
-            writer, reader = self._prepared, None
-        else:
-            if faults := rules.meaning_faults(definition, self._newest):
-                raise Unconvertible("; ".join(faults))
-            writer, reader = _prepared(definition), self._prepared
+        writer = _prepared(definition)
+        if faults := rules.meaning_faults(definition, self._newest):
+            raise Unconvertible("; ".join(faults))
+        reader = None if self.writes(definition) else self._prepared
 
         def read(body: bytes) -> OrderEvent:
             return border.to_event(binary.read(body, writer, reader))

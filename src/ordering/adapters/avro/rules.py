@@ -115,10 +115,13 @@ def meaning_faults(one: Schema, other: Schema) -> list[str]:
 
 def compatibility_faults(writer: str, reader: str) -> list[str]:
     """Why data written with one schema (JSON text) cannot be read with the other. Needs the ``avro`` package."""
-    from avro import compatibility, schema  # noqa: PLC0415 -- a development tool, not installed with the service
+    from avro import compatibility, errors, schema  # noqa: PLC0415 -- a development tool, not installed with the service
 
     checker = compatibility.ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]
-    result = checker.get_compatibility(schema.parse(reader), schema.parse(writer))
+    try:
+        result = checker.get_compatibility(schema.parse(reader), schema.parse(writer))
+    except errors.AvroException as error:
+        return [str(error)]
     if result.compatibility is compatibility.SchemaCompatibilityType.compatible:
         return []
     return sorted(result.messages) or ["incompatible"]

@@ -20,8 +20,9 @@ def hazard(definition: Schema) -> str | None:
     more values than its body has bytes.
     """
     try:
-        prepared = binary.prepared(binary.physical(definition))
-        _Survey(prepared["__named_schemas"] if isinstance(prepared, dict) else {}).visit(prepared, ())
+        named: dict[str, Schema] = {}
+        prepared = binary.prepared(binary.physical(definition), named)
+        _Survey(named).visit(prepared, ())
     except (ValueError, _Hazard) as error:
         return str(error)
     except RecursionError:
