@@ -11,7 +11,7 @@ readable with two decimals.
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any, Final
 from uuid import UUID
 
@@ -31,11 +31,10 @@ FALLBACK_MINOR_UNITS: Final = 2
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_UNIT: Final = Decimal(10**SCALE)
+_UNIT: Final = Decimal(1).scaleb(-SCALE)
 _LIMIT: Final = 10**PRECISION
-_EXACT: Final = Context(prec=PRECISION, Emax=PRECISION - 1, traps=[Inexact, InvalidOperation, Overflow])
-"""Multiplies exactly or not at all: more than 18 digits raise."""
-
+_EXACT: Final = Context(prec=PRECISION, traps=[Inexact, InvalidOperation])
+"""Converts exactly or raises: more than 4 decimals are inexact, more than 18 digits invalid."""
 _CURRENCY_CODE: Final = re.compile(r"[A-Z]{3}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -54,13 +53,9 @@ _ORDER_NAMES: Final = {
 def unscaled(amount: Decimal) -> int:
     """The amount in ten-thousandths. Raises Unconvertible if it is not finite or does not fit decimal(18,4)."""
     try:
-        scaled = _EXACT.multiply(amount, _UNIT)
-        number = int(scaled)
+        return int(_EXACT.quantize(amount, _UNIT).scaleb(SCALE))
     except (ArithmeticError, ValueError):
-        raise Unconvertible(f"the amount {amount} does not fit decimal({PRECISION},{SCALE})") from None
-    if number != scaled:
-        raise Unconvertible(f"the amount {amount} has more than {SCALE} decimals")
-    return number
+        raise Unconvertible(f"the amount {amount} does not fit decimal({PRECISION},{SCALE}) exactly") from None
 
 
 def scaled_down(minor_units: int) -> Callable[[int], Decimal]:
@@ -105,7 +100,7 @@ def _moment_to_micros(moment: datetime) -> int:
 
 def _moment_of_micros(micros: int) -> datetime:
     try:
-        return _EPOCH + timedelta(microseconds=micros)
+        return _EPOCH + timedelta(0, 0, micros)
     except OverflowError:
         raise Unconvertible(f"the time {micros} is outside of the years 1 to 9999") from None
 
