@@ -20,7 +20,7 @@ ReadOrder = Callable[[bytes], Order]
 """The same for an inherited record, which is an order at version 0."""
 
 
-class AvroOrderCodec:
+class OrderCodec:
     """Writes the newest released version of our schema and reads every version of it.
 
     Synchronous and free of I/O after construction. An order event is also the order's state (it carries the whole

@@ -9,7 +9,7 @@ import attrs
 
 from ordering.adapters.avro import binary, border, rules
 from ordering.adapters.avro.binary import Corrupt, Schema, Unconvertible
-from ordering.adapters.avro.codec import AvroOrderCodec
+from ordering.adapters.avro.codec import OrderCodec
 from ordering.adapters.avro.registry import SchemaRegistry
 from ordering.application import framing
 from ordering.application.messages import DeadReason, DecodedEvent, Encoded, Lineage, Record, Undecodable
@@ -61,7 +61,7 @@ def inherited_event_id(topic: str, partition: int, offset: int) -> str:
     return str(uuid5(INHERITED_IDS, f"{topic}/{partition}/{offset}"))
 
 
-class AvroEventDecoder:
+class OrderEventDecoder:
     """The port ``EventDecoder`` for order events: ours in any version, and the inherited record.
 
     Our event as this program writes it keeps its body verbatim as the state; one of another version is encoded again.
@@ -72,7 +72,7 @@ class AvroEventDecoder:
     truth about event id and version of such a state is in the row that holds it, not in its bytes.
     """
 
-    def __init__(self, registry: SchemaRegistry, codec: AvroOrderCodec, *, max_body: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, registry: SchemaRegistry, codec: OrderCodec, *, max_body: int = MAX_BODY_BYTES) -> None:
         self._registry = registry
         self._codec = codec
         self._max_value = max_body + framing.PREFIX_BYTES

@@ -13,7 +13,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from hypothesis import example, given
 
 from ordering.adapters.avro.binary import Schema
-from ordering.adapters.avro.codec import AvroOrderCodec
+from ordering.adapters.avro.codec import OrderCodec
 from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.application import framing
 from ordering.application.errors import RegistryUnavailable
@@ -22,7 +22,7 @@ from ordering.domain.events import OrderEvent
 from ordering.domain.order import Order
 from tests.unit.adapters.avro.samples import EVENT, EVENTS, LAPTOP, ORDER, OUR_SCHEMA, OURS, as_published, plain_bytes
 
-CODEC = AvroOrderCodec()
+CODEC = OrderCodec()
 
 
 @given(EVENTS)

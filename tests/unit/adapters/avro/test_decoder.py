@@ -10,8 +10,8 @@ import attrs
 import pytest
 
 from ordering.adapters.avro.binary import Schema
-from ordering.adapters.avro.codec import AvroOrderCodec
-from ordering.adapters.avro.decoder import AvroEventDecoder, inherited_event_id, key_of
+from ordering.adapters.avro.codec import OrderCodec
+from ordering.adapters.avro.decoder import OrderEventDecoder, inherited_event_id, key_of
 from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.application import framing
 from ordering.application.errors import RegistryUnavailable
@@ -28,7 +28,7 @@ from tests.unit.adapters.avro.samples import (
     plain_bytes,
 )
 
-CODEC = AvroOrderCodec()
+CODEC = OrderCodec()
 BODY = CODEC.encode(EVENT).body
 
 
@@ -50,7 +50,7 @@ class Registry(BuiltInRegistry):
 
 async def decode(record: Record, registry: Registry | None = None) -> DecodedEvent | Undecodable:
     """The answer for a single record."""
-    [answer] = await AvroEventDecoder(registry or Registry(), CODEC).decode([record])
+    [answer] = await OrderEventDecoder(registry or Registry(), CODEC).decode([record])
     return answer
 
 
@@ -162,7 +162,7 @@ async def test_a_schema_that_cannot_be_an_order_event_is_refused(schema: Schema)
 async def test_a_registry_out_of_reach_pauses_and_an_unknown_id_is_asked_for_again() -> None:
     """Neither is remembered, while a known id is asked for once."""
     registry = Registry()
-    decoder = AvroEventDecoder(registry, CODEC)
+    decoder = OrderEventDecoder(registry, CODEC)
     record = our_record(plain_bytes(version_2(), as_published(EVENT) | {"channel": "web"}), schema_id=7)
     registry.reachable = False
     with pytest.raises(RegistryUnavailable):

@@ -7,14 +7,14 @@ import tracemalloc
 import attrs
 import pytest
 
-from ordering.adapters.avro.codec import AvroOrderCodec
-from ordering.adapters.avro.decoder import AvroEventDecoder
+from ordering.adapters.avro.codec import OrderCodec
+from ordering.adapters.avro.decoder import OrderEventDecoder
 from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.application import framing
 from ordering.application.messages import DeadReason, DecodedEvent, Record, Undecodable
 from tests.unit.adapters.avro.samples import EVENT, inherited_record, our_record
 
-CODEC = AvroOrderCodec()
+CODEC = OrderCodec()
 BODY = CODEC.encode(EVENT).body
 MIB = 1024 * 1024
 SEED = 20260301
@@ -54,7 +54,7 @@ async def test_ten_thousand_mutants_are_events_or_dead_letters_in_little_memory(
     print(f"seed {SEED}")
     samples = [our_record(BODY), inherited_record()]
     mutants = [attrs.evolve(s, value=mutated(rng, s.value or b"")) for s in rng.choices(samples, k=10_000)]
-    decoder = AvroEventDecoder(BuiltInRegistry(), CODEC)
+    decoder = OrderEventDecoder(BuiltInRegistry(), CODEC)
     reasons = {reason.value for reason in DeadReason}
     verdicts = 0
     tracemalloc.start()
@@ -92,7 +92,7 @@ async def test_a_bomb_of_items_costs_no_more_than_the_cap_allows(record: Record,
     tracemalloc.start()
     try:
         before = time.perf_counter()
-        [answer] = await AvroEventDecoder(BuiltInRegistry(), CODEC).decode([bomb(record, count, item)])
+        [answer] = await OrderEventDecoder(BuiltInRegistry(), CODEC).decode([bomb(record, count, item)])
         assert time.perf_counter() - before < 2
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -106,7 +106,7 @@ async def test_a_bomb_of_items_costs_no_more_than_the_cap_allows(record: Record,
 async def test_a_text_that_claims_to_be_huge_is_corrupt_without_being_allocated(length: bytes) -> None:
     """Lengths beyond the body, and negative ones, at every place where a length stands."""
     for at in (0, len(BODY) - 8):
-        [answer] = await AvroEventDecoder(BuiltInRegistry(), CODEC).decode(
+        [answer] = await OrderEventDecoder(BuiltInRegistry(), CODEC).decode(
             [our_record(BODY[:at] + length + BODY[at + 1 :])]
         )
         assert isinstance(answer, Undecodable)
@@ -117,7 +117,7 @@ async def test_a_poisoned_neighbour_changes_nothing_for_the_rest_of_the_batch() 
     """Answers stand in the order of the records."""
     good = our_record(BODY)
     poison = attrs.evolve(good, value=framing.frame(1, b"\xff" * 50))
-    first, second, third = await AvroEventDecoder(BuiltInRegistry(), CODEC).decode([good, poison, good])
+    first, second, third = await OrderEventDecoder(BuiltInRegistry(), CODEC).decode([good, poison, good])
     assert isinstance(second, Undecodable)
     assert first == third
     assert isinstance(first, DecodedEvent)
