@@ -67,6 +67,8 @@ class OutboxRelay:
         self._acked: dict[str, int] = {}
         """Aggregates whose last acknowledged version is not marked yet."""
         self._to_mark: list[_Ref] = []
+        self._swept: set[str] = set()
+        """Aggregates whose event under way came from a sweep: more may wait behind it in the database."""
         self._seen: dict[_Ref, float] = {}
         """When this relay first saw an event it has not delivered yet; oldest first."""
         self._partitions: dict[str, int] = {}
@@ -223,6 +225,7 @@ class OutboxRelay:
     def _forget(self, event: NewEvent) -> None:
         self._busy.pop(event.aggregate_id, None)
         self._behind.pop(event.aggregate_id, None)
+        self._swept.discard(event.aggregate_id)
 
     # ------------------------------------------------------------------ marking
 
@@ -242,6 +245,10 @@ class OutboxRelay:
             for aggregate, version in marks:
                 if self._acked.get(aggregate) == version:
                     del self._acked[aggregate]
+                if aggregate in self._swept:
+                    # A backlog goes on with its next event now: a version per round trip, not one per sweep.
+                    self._swept.discard(aggregate)
+                    self._has_news.set()
             self._settle()
             await self._runtime.sleep(self._limits.mark_pause_seconds)
 
@@ -264,16 +271,26 @@ class OutboxRelay:
         if room <= 0:
             return True
         limit = min(room, self._limits.batch_max)
+        exclude = {*self._busy, *self._acked}
+        gone = {ref for ref in self._seen if ref[0] not in exclude}
         try:
-            rows = await self._outbox.heads(limit, {*self._busy, *self._acked})
+            rows = await self._outbox.heads(limit, exclude)
         except StoreUnavailable:
             return False
         for row in rows:
             event = row.event
+            gone.discard((event.aggregate_id, event.version))
             # What was acknowledged or taken while the heads were being read must not be taken a second time.
             if event.aggregate_id not in self._busy and self._acked.get(event.aggregate_id, 0) < event.version:
                 self._take(event)
-        return len(rows) == limit
+                self._swept.add(event.aggregate_id)
+        if len(rows) == limit:
+            return True
+        for ref in gone:
+            # It is no head any more: another relay's acknowledgement marked it, or it was parked.
+            if self._busy.get(ref[0]) != ref[1]:
+                self._seen.pop(ref, None)
+        return False
 
     # ------------------------------------------------------------------ judging
 
