@@ -124,7 +124,9 @@ def create_order_app(
 
 
 def _truth(text: str, field: str) -> bool | Fault:
-    return _TRUTH[text] if text in _TRUTH else Fault(field, Code.INVALID_TYPE, "must be true or false")
+    if text in _TRUTH:
+        return _TRUTH[text]
+    return Fault(field, Code.INVALID_TYPE if text else Code.BLANK, "must be true or false")
 
 
 async def _streamed(topic: str, pages: AsyncIterator[IdPage], limit: int | None) -> AsyncIterator[bytes]:

@@ -46,9 +46,10 @@ class Faults:
         self._found = list(found)
 
     def of(self, value: Value | Fault, instead: Value) -> Value:
-        """The value; of a Fault note is taken, and ``instead`` serves until ``check``."""
+        """The value; of a Fault note is taken (the first at a place), and ``instead`` serves until ``check``."""
         if isinstance(value, Fault):
-            self._found.append(value)
+            if all(fault.field != value.field for fault in self._found):
+                self._found.append(value)
             return instead
         return value
 
