@@ -20,7 +20,7 @@ from ordering.application.failures import (
 )
 from ordering.application.messages import Changes, Counter, DeadReason, DecodedEvent, Record, Undecodable
 from ordering.application.ports import EventDecoder, EventSource, Observer, ProjectionStore, Runtime
-from ordering.application.projection import key_of, project
+from ordering.application.projection import project
 from ordering.application.waiters import Waiters
 
 Events = Sequence[DecodedEvent | Undecodable]
@@ -114,11 +114,7 @@ class EventConsumer:
 
     async def _apply(self, records: Sequence[Record]) -> None:
         events = await self._decoder.decode(records)
-        keys = {
-            key
-            for record, event in zip(records, events, strict=True)
-            if (key := event.key if isinstance(event, DecodedEvent) else key_of(record)) is not None
-        }
+        keys = {event.key for event in events if event.key is not None}
         snapshot = await self._store.load(self._topic, keys)
         changes = project(self._topic, snapshot, records, events, self._runtime.now())
         try:

@@ -234,10 +234,12 @@ class DecodedEvent:
 
 @attrs.frozen
 class Undecodable:
-    """Why a record is no event; ``reason`` is one of DeadReason's values, ``detail`` is for people."""
+    """Why a record is no event; ``reason`` is one of DeadReason's values, ``detail`` is for people. ``key`` is what can
+    be read of the record's key: later records of that key park behind it."""
 
     reason: str
     detail: str
+    key: str | None = None
 
 
 class DeadReason(StrEnum):

@@ -28,17 +28,6 @@ from ordering.application.messages import (
 Ranges = tuple[tuple[int, int], ...]
 
 
-def key_of(record: Record) -> str | None:
-    """The record's key as text, by which a dead letter parks its order; None if it has no readable key."""
-    if not record.key or len(record.key) > 512:
-        return None
-    try:
-        text = record.key.decode()
-    except UnicodeDecodeError:
-        return None
-    return text if text.isprintable() else None
-
-
 class Fold:
     """Folds records into rows, one after the other; ``changes`` is what one transaction then has to store."""
 
@@ -78,7 +67,7 @@ class Fold:
     def add(self, record: Record, event: DecodedEvent | Undecodable) -> bool:
         """Fold one record; False if it is (again) held back."""
         if isinstance(event, Undecodable):
-            self._hold(record, key_of(record), event.reason, event.detail)
+            self._hold(record, event.key, event.reason, event.detail)
             return False
         row = self._rows.get(event.key)
         if row is not None and row.held:

@@ -86,7 +86,11 @@ class OrderEventDecoder:
         for item in opened:
             if isinstance(item, _Opened) and item.schema_id not in decoders:
                 decoders[item.schema_id] = await self._decoder_for(item.schema_id)
-        return [_judge(item, decoders[item.schema_id]) if isinstance(item, _Opened) else item for item in opened]
+        answers = [_judge(item, decoders[item.schema_id]) if isinstance(item, _Opened) else item for item in opened]
+        return [
+            answer if isinstance(answer, DecodedEvent) else attrs.evolve(answer, key=key_of(record.key))
+            for record, answer in zip(records, answers, strict=True)
+        ]
 
     def _open(self, record: Record) -> "_Opened | Undecodable":
         value = record.value

@@ -280,6 +280,13 @@ def test_a_key_is_plain_text_or_a_framed_avro_string(key: bytes | None, text: st
     assert key_of(key) == text
 
 
+@pytest.mark.parametrize("key", [b"ORD-1", framing.frame(9, b"\x0aORD-1")])
+async def test_what_cannot_be_decoded_still_names_the_order_it_blocks(key: bytes) -> None:
+    """Later records of that order park behind it, whichever producer wrote the key."""
+    answer = await decode(Record("order-events", 0, 0, 0, key, b"no frame"))
+    assert answer == Undecodable("not-framed", "not framed: expected a zero byte and a four-byte schema id", "ORD-1")
+
+
 def test_the_inherited_schema_has_the_fields_of_the_first_program() -> None:
     """Doubles, no envelope."""
     assert [field["name"] for field in INHERITED_SCHEMA["fields"]] == [
