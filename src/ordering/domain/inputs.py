@@ -67,7 +67,6 @@ _NUM_ITEMS_KEYS: Final = frozenset({"orderId", "numItems", "items"})
 _CART_KEYS: Final = frozenset({"orderId", "customerId", "currency", "items", "numItems"})
 _ITEM_KEYS: Final = frozenset({"itemId", "quantity", "price"})
 _CHANGE_KEYS: Final = frozenset({"orderId", "status"})
-_HARMLESS: Final = (int, Decimal, HugeInteger, type(None))
 _SURROGATE: Final = re.compile("[\\ud800-\\udfff]").search
 
 
@@ -104,7 +103,7 @@ class ChangeStatusInput:
 def read_place_order(document: object, *, default_currency: str) -> PlaceOrderInput:
     """Read the body of a create-order call, or raise InvalidInput with all its faults.
 
-    ``default_currency`` is the code for carts that name none. With ``numItems`` the customer and the currency are
+    ``default_currency`` is the code, one of the table, for carts that name none. With ``numItems`` the customer and the currency are
     ignored. With both or neither of ``numItems`` and ``items`` only ``orderId`` is judged beside that.
     """
     if not isinstance(document, dict):
@@ -205,23 +204,22 @@ def _ill_formed(document: dict[str, object], known: Sequence[Fault]) -> list[Fau
 
 
 def _ill_formed_in(value: object, path: str) -> Iterator[Fault]:
-    if isinstance(value, NotFinite):
-        if not value.is_json:
-            yield NOT_FINITE.at(path)
-    elif isinstance(value, str):
-        if not _is_unicode(value):
-            yield _ILL_FORMED_TEXT.at(path)
-    elif isinstance(value, list):
+    if isinstance(value, list):
         for index, item in enumerate(value):
-            if not isinstance(item, _HARMLESS):
+            if not _is_sound(item):
                 yield from _ill_formed_in(item, f"{path}[{index}]")
     elif isinstance(value, dict):
         for key, item in value.items():
-            field = f"{path}.{shown(key)}" if path else shown(key)
-            if not _is_unicode(key):
-                yield _ILL_FORMED_TEXT.at(field)
-            yield from _ill_formed_in(item, field)
+            if not (_is_sound(key) and _is_sound(item)):
+                field = f"{path}.{shown(key)}" if path else shown(key)
+                yield from _ill_formed_in(key, field)
+                yield from _ill_formed_in(item, field)
+    elif not _is_sound(value):
+        yield (NOT_FINITE if isinstance(value, NotFinite) else _ILL_FORMED_TEXT).at(path)
 
 
-def _is_unicode(text: str) -> bool:
-    return text.isascii() or _SURROGATE(text) is None
+def _is_sound(value: object) -> bool:
+    """Whether a value that holds no others is well-formed; False for arrays and objects: look inside."""
+    if isinstance(value, str):
+        return value.isascii() or _SURROGATE(value) is None
+    return not isinstance(value, list | dict) and not (isinstance(value, NotFinite) and not value.is_json)

@@ -137,6 +137,13 @@ def test_a_total_is_exact_in_any_decimal_context_of_the_thread() -> None:
     assert total == Decimal("370370.35")
 
 
+def test_the_largest_order_imaginable_has_an_exact_total() -> None:
+    """A thousand lines of a million pieces at the highest price of a currency with four decimals."""
+    total = total_of([(Decimal("999999999999.9999"), 1_000_000)] * 1000)
+
+    assert str(total) == "999999999999999900000.0000"
+
+
 def test_a_total_that_cannot_be_exact_raises() -> None:
     """Beyond 64 digits there is no silent rounding."""
     with pytest.raises(Inexact):

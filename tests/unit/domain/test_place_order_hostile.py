@@ -72,6 +72,11 @@ def test_what_is_no_json_number_is_refused_in_unknown_fields_too(value: NotFinit
     ]
 
 
+def test_what_is_no_json_number_is_refused_in_an_item_that_is_right_otherwise() -> None:
+    """An unknown field of one item is enough."""
+    assert codes_in(cart(item(), item(note=NAN))) == [("items[1].note", Code.NOT_FINITE)]
+
+
 def test_a_lone_surrogate_is_refused_in_unknown_fields_too() -> None:
     """In values and in keys, in both forms and with neither."""
     odd = {"a": ["é", "x\udfff"], "\ud800": 1}
