@@ -1,0 +1,167 @@
+"""What only a log file can go through: it comes late, is replaced, is locked, its disk fails."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from ordering.adapters.sqlite.database import AlreadyRunning, Refused, open_writer
+from ordering.adapters.sqlite.log import SCHEMA_VERSION, SqlitePublisher, SqliteSource, log_path
+from ordering.application.failures import BrokerUnavailable, LogChanged
+from ordering.application.messages import Acked, Unsent
+from tests.contract.event_log.conftest import NOW, PARTITIONS, TOPIC, InSqlite
+from tests.contract.event_log.reading import MANY, read_all, record, records, started
+
+
+class BrokenSync(apsw.VFS):
+    """The system's own file access, whose fsync fails while ``broken``."""
+
+    def __init__(self) -> None:
+        super().__init__("broken-sync", "")
+        self.broken = False
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> "BrokenSyncFile":  # noqa: N802 -- apsw's name
+        return BrokenSyncFile(self, name, flags)
+
+
+class BrokenSyncFile(apsw.VFSFile):
+    """A file that asks its ``vfs`` whether syncing works."""
+
+    def __init__(self, vfs: BrokenSync, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
+        self._vfs = vfs
+        super().__init__("", name, flags)
+
+    def xSync(self, flags: int) -> None:  # noqa: N802 -- apsw's name
+        if self._vfs.broken:
+            raise apsw.IOError
+        super().xSync(flags)
+
+
+@pytest.fixture
+def disk() -> Iterator[BrokenSync]:
+    """A disk whose syncs can be made to fail."""
+    vfs = BrokenSync()
+    yield vfs
+    vfs.unregister()
+
+
+async def test_a_reader_may_come_before_the_file(tmp_path: Path) -> None:
+    """Until the log is created every question is refused; then the same reader goes on."""
+    source = SqliteSource(tmp_path, TOPIC, lambda: NOW)
+    for question in (source.identity, source.end_offsets, lambda: source.poll(1, 0), lambda: source.lag({})):
+        with pytest.raises(BrokerUnavailable, match="does not exist yet"):
+            await question()
+    log_path(tmp_path, TOPIC).touch()  # an empty file is what a publisher that is just starting leaves for a moment
+    with pytest.raises(BrokerUnavailable):
+        await source.identity()
+    publisher = SqlitePublisher.open(tmp_path, TOPIC, PARTITIONS)
+    await publisher.publish(records(0, 2))
+    assert len(await read_all(source)) == 2
+    source.close()
+    await publisher.close()
+
+
+async def test_a_replaced_file_is_noticed_by_a_reader_that_has_it_open(tmp_path: Path) -> None:
+    """It would wait for ever on the deleted one."""
+    log = InSqlite(tmp_path)
+    await log.publisher.publish(records(0, 2))
+    source = await started(log.source())
+    await source.poll(MANY, 0)
+    await log.recreate()
+    with pytest.raises(LogChanged, match="created again"):
+        await source.poll(MANY, 0)
+    await log.close()
+
+
+async def test_records_that_vanished_from_the_file_are_noticed(tmp_path: Path) -> None:
+    """Whoever deleted them: history is never skipped silently."""
+    log = InSqlite(tmp_path)
+    await log.publisher.publish(records(0, 5))
+    source = await started(log.source())
+    tool = apsw.Connection(str(log_path(tmp_path, TOPIC)))
+    tool.execute("DELETE FROM records WHERE offset = 2")
+    tool.close()
+    with pytest.raises(LogChanged, match="missing"):
+        await source.poll(MANY, 0)
+    await log.close()
+
+
+async def test_a_second_process_may_not_write(tmp_path: Path) -> None:
+    """One log, one producing service."""
+    log = InSqlite(tmp_path)
+    with pytest.raises(AlreadyRunning):
+        SqlitePublisher.open(tmp_path, TOPIC, PARTITIONS)
+    await log.close()
+
+
+async def test_the_partition_count_is_the_one_of_the_creation(tmp_path: Path) -> None:
+    """A later setting moves no key to another partition."""
+    await SqlitePublisher.open(tmp_path, TOPIC, 3).close()
+    publisher = SqlitePublisher.open(tmp_path, TOPIC, 12)
+    assert await publisher.partition_count(TOPIC) == 3
+    await publisher.close()
+
+
+@pytest.mark.parametrize("topic", ["", "../cart", "a/b", "a b", "a'b", "ä", "x" * 201])
+def test_a_topic_name_cannot_lead_elsewhere(tmp_path: Path, topic: str) -> None:
+    """Only what Kafka would take becomes a file's name."""
+    with pytest.raises(Refused):
+        log_path(tmp_path, topic)
+
+
+async def test_a_locked_file_keeps_records_unsent_until_it_is_free(tmp_path: Path) -> None:
+    """And the probe knows when."""
+    await SqlitePublisher.open(tmp_path, TOPIC, PARTITIONS).close()
+    path = log_path(tmp_path, TOPIC)
+    publisher = SqlitePublisher(open_writer(path, "", SCHEMA_VERSION, busy_timeout=0), TOPIC, PARTITIONS)
+    tool = apsw.Connection(str(path))
+    tool.execute("BEGIN IMMEDIATE")
+    assert [type(result) for result in await publisher.publish(records(0, 2))] == [Unsent, Unsent]
+    with pytest.raises(BrokerUnavailable, match="locked"):
+        await publisher.probe()
+    tool.execute("ROLLBACK")
+    tool.close()
+    await publisher.probe()
+    assert await publisher.publish(records(0, 2)) == [Acked(0), Acked(1)]
+    await publisher.close()
+
+
+async def test_a_failed_sync_acknowledges_nothing_and_leaves_no_hole(tmp_path: Path, disk: BrokenSync) -> None:
+    """Nobody knows what such a commit left; the records are sent again and offsets go on from what is there."""
+    publisher = SqlitePublisher.open(tmp_path, TOPIC, PARTITIONS, vfs="broken-sync")
+    await publisher.publish(records(0, 3))
+    source = SqliteSource(tmp_path, TOPIC, lambda: NOW)
+    assert len(await read_all(source)) == 3
+    disk.broken = True
+    assert [type(result) for result in await publisher.publish(records(0, 2))] == [Unsent, Unsent]
+    with pytest.raises(BrokerUnavailable):
+        await publisher.probe()
+    disk.broken = False
+    await publisher.probe()
+    assert all(isinstance(result, Acked) for result in await publisher.publish(records(0, 2)))
+    await source.seek({0: 0})
+    found = [r.offset for r in (await source.poll(MANY, 0)).records]
+    assert found == list(range(len(found)))
+    assert len(found) in (5, 7)
+    source.close()
+    await publisher.close()
+
+
+async def test_a_record_the_file_cannot_hold_fails_alone(tmp_path: Path) -> None:
+    """A number over 64 bits is refused by the driver, its neighbours are stored."""
+    log = InSqlite(tmp_path)
+    results = await log.publisher.publish([record(0, b"a"), record(0, b"b", timestamp=1 << 70), record(0, b"c")])
+    assert (results[0], results[2]) == (Acked(0), Acked(1))
+    assert not isinstance(results[1], Acked | Unsent)
+    await log.close()
+
+
+async def test_files_are_private(tmp_path: Path) -> None:
+    """Orders are nobody else's business."""
+    log = InSqlite(tmp_path / "data")
+    await log.publisher.publish(records(0, 1))
+    assert {oct(os.stat(path).st_mode & 0o777) for path in (tmp_path / "data").iterdir()} == {"0o600"}  # noqa: PTH116
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+    await log.close()
