@@ -58,6 +58,8 @@ class EventConsumer:
         self._assigned: set[int] = set()
         self._next_retry = 0.0
         self._known = False
+        self._astray = False
+        """Whether something was polled or gained since the source last stood at the stored positions."""
         self.trouble: str | None = "the consumer has not reached the log yet"
         """Why this consumer makes no progress now, in words; None while it does."""
         self.halted = False
@@ -78,21 +80,23 @@ class EventConsumer:
                 self._observer.changed("consumer.halted", topic=self._topic, reason=str(error))
             except (BrokerUnavailable, StoreUnavailable, CommitAmbiguous) as error:
                 # Whatever was polled and not stored is read again from the stored position.
+                self._astray = True
                 self._pause(str(error))
                 await self._runtime.sleep(self._limits.pause_seconds)
-                await self._rewind()
 
     # ------------------------------------------------------------------ one round
 
     async def _step(self) -> None:
         if not self._known:
             await self._identify()
+        if self._astray:
+            await self._rewind()
         polled = await self._source.poll(self._limits.batch_max, self._limits.poll_seconds)
         self._assigned.difference_update(polled.revoked)
         if polled.assigned:
             self._assigned.update(polled.assigned)
+            self._astray = True
             self._observer.changed("consumer.assigned", topic=self._topic, partitions=sorted(self._assigned))
-            await self._rewind()
         if polled.records:
             await self._apply(polled.records)
         if self.trouble is not None:
@@ -121,21 +125,18 @@ class EventConsumer:
             await self._store.commit(changes)
         except StalePosition:
             self._observer.counted("projection_stale")
-            await self._rewind()
+            self._astray = True
             return
         self._report(changes)
         self._waiters.notify(keys)
         await self._source.commit({partition: reached for partition, (_, reached) in changes.positions.items()})
 
     async def _rewind(self) -> None:
-        """Go on from the stored positions in every partition that is ours."""
-        if not self._assigned:
-            return
-        try:
+        """Go on from the stored positions in every partition that is ours; nothing is polled until that is done."""
+        if self._assigned:
             stored = (await self._store.load(self._topic, ())).positions
             await self._source.seek({partition: stored.get(partition, 0) for partition in self._assigned})
-        except (BrokerUnavailable, StoreUnavailable) as error:
-            self._pause(str(error))
+        self._astray = False
 
     async def _retry_unknown_schemas(self) -> None:
         self._next_retry = self._runtime.monotonic() + self._limits.retry_seconds
@@ -144,6 +145,8 @@ class EventConsumer:
                 released = await self._held.release(key)
             except RegistryUnavailable:
                 return
+            except StalePosition:
+                continue  # others keep changing this key: the next round tries it again
             if released.released:
                 self._waiters.notify((key,))
 

@@ -75,7 +75,7 @@ class HeldRecords:
         else:
             changes = attrs.evolve(changes, held=())
         reason = (changes.held or rest)[0].reason if rest else None
-        if not dry_run:
+        if not dry_run and (changes.released or changes.held):
             await self._store.commit(changes)
         return Released(done - drop, drop, len(rest), reason)
 
