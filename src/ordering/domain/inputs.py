@@ -103,8 +103,9 @@ class ChangeStatusInput:
 def read_place_order(document: object, *, default_currency: str) -> PlaceOrderInput:
     """Read the body of a create-order call, or raise InvalidInput with all its faults.
 
-    ``default_currency`` is the code, one of the table, for carts that name none. With ``numItems`` the customer and the currency are
-    ignored. With both or neither of ``numItems`` and ``items`` only ``orderId`` is judged beside that.
+    ``default_currency`` is the code, one of the table, for carts that name none. With ``numItems`` the customer and
+    the currency are ignored. With both or neither of ``numItems`` and ``items`` only ``orderId`` is judged beside
+    that.
     """
     if not isinstance(document, dict):
         raise InvalidInput([_NOT_AN_OBJECT.at("body")])
