@@ -1,0 +1,1 @@
+"""One suite for the write side's ports; every order store passes all of it."""
