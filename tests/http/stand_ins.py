@@ -42,6 +42,7 @@ class StandIns:
         self.errors: list[tuple[str, BaseException]] = []
         self.answered: list[tuple[str, str, int]] = []
         self.held: asyncio.Event | None = None
+        self.entered = asyncio.Event()
         self._answers: dict[str, RecordedAnswer] = {}
         self._in_flight: set[str] = set()
         self._random = random.Random(1)
@@ -130,6 +131,7 @@ class StandIns:
                     raise KeyReused
                 return first
             if self.held is not None:
+                self.entered.set()
                 await self.held.wait()
             order = self._keep(await decide())  # type: ignore[operator]
             body = once.render(order)

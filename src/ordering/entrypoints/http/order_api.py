@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from ordering.application.errors import Failure
 from ordering.application.messages import Place
 from ordering.application.queries import IdPage, OrderDetails, ReadStats, TopicIds
 from ordering.domain.errors import Code, Fault, OrderingError
@@ -99,7 +100,7 @@ def create_order_app(
     async def info() -> OrderInfo:
         try:
             processed: int | None = (await read_stats(ids=0)).total
-        except OrderingError:
+        except (OrderingError, Failure):
             processed = None  # this page answers whatever is down; /health says what
         return OrderInfo(
             options.service,
