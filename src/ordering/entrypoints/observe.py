@@ -52,7 +52,7 @@ def _route_libraries(logger: Any) -> None:  # noqa: ANN401
     root = logging.getLogger()
     root.handlers[:] = [_Forward(logger)]
     root.setLevel(logging.WARNING)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # it warns of every malformed request a client sends
 
 
 class _Forward(logging.Handler):
@@ -75,6 +75,14 @@ class ServiceObserver:
         ProcessCollector(registry=self._registry)
         self._counters: dict[str, Counter] = {}
         self._histograms: dict[str, Histogram] = {}
+        self._http_seconds = Histogram(
+            "ordering_http_seconds",
+            "time to answer a request",
+            ("method", "path", "status"),
+            registry=self._registry,
+            buckets=_SECONDS,
+        )
+        self._answers: dict[tuple[str, str, str], Histogram] = {}
 
     def changed(self, what: str, **facts: object) -> None:
         self._logger.info(what, **facts)
@@ -85,6 +93,18 @@ class ServiceObserver:
     def failed(self, what: str, error: BaseException) -> None:
         """Something ended that should not have: with its traceback, for whoever has to find out why."""
         self._logger.error(what, error=repr(error), exc_info=error)
+
+    def request_failed(self, request_id: str, error: BaseException) -> None:
+        """A request was answered with 500: the traceback belongs here and nowhere else."""
+        self._logger.error("request.failed", request_id=request_id, error=repr(error), exc_info=error)
+
+    def answered(self, method: str, path: str, status: int, seconds: float) -> None:
+        """A request to a documented route was answered."""
+        labels = (method, path, str(status))
+        answers = self._answers.get(labels)
+        if answers is None:
+            answers = self._answers[labels] = self._http_seconds.labels(*labels)
+        answers.observe(seconds)
 
     def counted(self, what: str, amount: int = 1) -> None:
         counter = self._counters.get(what)

@@ -39,6 +39,7 @@ class Child:
     host: str
     port: int
     told: bool = False
+    answer: str = "no answer"
 
     @property
     def url(self) -> str:
@@ -59,14 +60,18 @@ class Child:
             self.process.send_signal(signal.SIGTERM)
         self.told = True
 
-    def is_ready(self) -> bool:
-        """Whether its readiness endpoint says so."""
+    def is_ready(self, host_header: str) -> bool:
+        """Whether its readiness endpoint says so; if not, ``answer`` holds what it says."""
+        request = f"GET /health/ready HTTP/1.1\r\nHost: {host_header}\r\nConnection: close\r\n\r\n"
         try:
             with socket.create_connection((self.host, self.port), timeout=1) as connection:
-                connection.sendall(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                return connection.recv(64).split(b" ")[1:2] == [b"200"]
-        except OSError:
+                connection.sendall(request.encode("ascii", "replace"))
+                answer = connection.makefile("rb").read(4_096)
+        except OSError as error:
+            self.answer = str(error)
             return False
+        self.answer = answer.rpartition(b"\r\n")[2].decode("utf-8", "replace")
+        return answer.split(b" ")[1:2] == [b"200"]
 
 
 def serve_all(environ: Mapping[str, str], out: TextIO) -> int:
@@ -86,7 +91,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings, children: list[Child], wakeup: int, out: TextIO) -> None:
         self._settings, self._children, self._wakeup, self._out = settings, children, wakeup, out
-        self._interrupts = 0
+        self._asked = False
         self._failure: str | None = None
 
     def run(self) -> int:
@@ -105,18 +110,19 @@ class Supervisor:
         ended = next((child for child in self._children if child.ending), None)
         if ended and not self._failure:
             self._failure = f"the {ended.name} service ended unexpectedly ({ended.ending}); stopping"
-        return not self._interrupts and not self._failure
+        return not self._asked and not self._failure
 
     def _await_ready(self) -> bool:
         deadline = time.monotonic() + READY_SECONDS
         waiting = list(self._children)
+        host_header = next(iter(self._settings.allowed_hosts), "localhost")
         while self._goes_on():
-            waiting = [child for child in waiting if not child.is_ready()]
+            waiting = [child for child in waiting if not child.is_ready(host_header)]
             if not waiting:
                 return True
             if time.monotonic() > deadline:
-                names = " and ".join(child.name for child in waiting)
-                self._failure = f"not ready after {READY_SECONDS:.0f} s: {names}; stopping"
+                causes = "; ".join(f"{child.name}: {child.answer}" for child in waiting)
+                self._failure = f"not ready after {READY_SECONDS:.0f} s: {causes}; stopping"
                 return False
             self._wait(POLL_SECONDS)
         return False
@@ -125,22 +131,25 @@ class Supervisor:
         """Sleep until a signal comes or the time is over."""
         if select.select([self._wakeup], [], [], seconds)[0]:
             received = os.read(self._wakeup, 256)
-            self._interrupts += sum(number != signal.SIGCHLD for number in received)
+            self._asked |= any(number != signal.SIGCHLD for number in received)
 
     def _stop(self) -> bool:
-        """End the children, in order; whether one of them did not end cleanly. A second signal hurries."""
-        began, asked = time.monotonic(), self._interrupts
-        killed = False
+        """End the children, in order; whether one of them did not end cleanly."""
+        began = time.monotonic()
+        killed = hurried = self._asked = False
         while running := [child for child in self._children if child.ending is None]:
             running[0].tell()
             waited = time.monotonic() - began
             if waited > HEAD_START_SECONDS:
                 for child in running:
                     child.tell()
-            if waited > self._settings.shutdown_seconds + GRACE_SECONDS or self._interrupts > max(asked, 1):
+                # One Ctrl-C may arrive as several signals; another one later means impatience.
+                hurried = self._asked
+            self._asked = False
+            if hurried or waited > self._settings.shutdown_seconds + GRACE_SECONDS:
                 killed = True
                 for child in running:
-                    complain(f"the {child.name} service did not stop in time and is killed")
+                    complain(f"the {child.name} service {'was still stopping' if hurried else 'did not stop'}: killed")
                     child.process.kill()
                     child.process.wait()
             self._wait(POLL_SECONDS)

@@ -12,12 +12,13 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Generator, Sequence
 
-import uvicorn
 import uvloop
 
+from ordering.application.failures import StoreUnavailable
 from ordering.entrypoints import container
 from ordering.entrypoints.observe import ServiceObserver, configure_logging
 from ordering.entrypoints.process import StartupError, listen
+from ordering.entrypoints.server import server_of
 from ordering.entrypoints.service import Service
 from ordering.entrypoints.settings import Settings, load
 
@@ -29,7 +30,10 @@ def serve(part: str, inherited: Sequence[str]) -> int:
     os.umask(0o077)
     listener = _listener(part, settings, handed.get("--listener"))
     observer = ServiceObserver(configure_logging(settings.log_level, settings.log_format, part))
-    service = container.service(part, settings, observer)
+    try:
+        service = container.service(part, settings, observer)
+    except (*container.REFUSALS, StoreUnavailable) as error:
+        raise StartupError(str(error)) from None
     with listener:
         return uvloop.run(Worker(service, settings, observer, listener, handed.get("--lifeline")).run())
 
@@ -54,15 +58,6 @@ def _listener(part: str, settings: Settings, descriptor: int | None) -> socket.s
     return listener
 
 
-class Server(uvicorn.Server):
-    """Uvicorn without its own signal handlers: the worker decides about the end."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Leave signals alone."""
-        yield
-
-
 class Worker:
     """Runs one service."""
 
@@ -78,29 +73,21 @@ class Worker:
         self._listener, self._lifeline = listener, lifeline
         self._ending = asyncio.Event()
         self._failed = False
-        self._server = Server(_config(service, settings))
+        self._server = server_of(service.app, settings.shutdown_seconds)
 
     async def run(self) -> int:
         """From start to end; 0 unless something broke."""
         with self._signals():
-            try:
-                async with contextlib.AsyncExitStack() as stack:
-                    for resource in self._service.resources:
-                        await resource.open()
-                        stack.push_async_callback(resource.close)
-                    async with self._loops() as loops:
-                        await self._serve_http()
-                        await self._finish(loops)
-            except container.REFUSALS as error:
-                raise StartupError(str(error)) from None
+            async with self._service.exits, self._loops() as loops:
+                await self._serve_http()
+                await self._finish(loops)
         self._observer.changed("service.stopped")
         return 1 if self._failed else 0
 
     def end(self, reason: str, *, failed: bool = False) -> None:
-        """Begin to stop; a second reason while stopping makes HTTP stop waiting for slow clients."""
+        """Begin to stop; further reasons change nothing (one Ctrl-C may arrive as several signals)."""
         self._failed |= failed
         if self._ending.is_set():
-            self._server.force_exit = True
             return
         self._observer.changed("service.stopping", reason=reason)
         self._ending.set()
@@ -110,7 +97,7 @@ class Worker:
     async def _serve_http(self) -> None:
         """Answer requests until the end begins, then finish those in hand."""
         serving = asyncio.get_running_loop().create_task(self._server.serve([self._listener]), name="http")
-        serving.add_done_callback(lambda _: self._ending.is_set() or self.end("the HTTP server ended", failed=True))
+        serving.add_done_callback(self._server_ended)
         host, port = self._listener.getsockname()[:2]
         self._observer.changed("service.serving", host=host, port=port, mode=str(self._settings.effective_mode))
         await self._ending.wait()
@@ -148,6 +135,10 @@ class Worker:
             await asyncio.gather(*tasks.values(), return_exceptions=True)
             await self._service.farewell()
 
+    def _server_ended(self, _serving: "asyncio.Task[None]") -> None:
+        if not self._ending.is_set():
+            self.end("the HTTP server ended", failed=True)
+
     def _loop_ended(self, task: "asyncio.Task[None]") -> None:
         name, expected = task.get_name(), self._ending.is_set()
         error = None if task.cancelled() else task.exception()
@@ -175,18 +166,3 @@ class Worker:
         asyncio.get_running_loop().remove_reader(self._lifeline)
         self._lifeline = None
         self.end("the parent process is gone")
-
-
-def _config(service: Service, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        service.app,
-        http="httptools",
-        loop="none",
-        ws="none",
-        lifespan="auto",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=max(1, round(settings.shutdown_seconds)),
-    )

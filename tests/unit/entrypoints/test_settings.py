@@ -223,7 +223,8 @@ def test_a_file_gives_settings_and_the_environment_wins(tmp_path: Path) -> None:
     """The file has the same names, in any case."""
     file = tmp_path / "ordering.toml"
     file.write_text(
-        'ordering_partitions = 5\nORDERING_SHIPPING_RATE = 0.03\nkafka_topic = "sales"\nordering_allowed_hosts = ["a", "b"]\n'
+        "ordering_partitions = 5\nORDERING_SHIPPING_RATE = 0.03\n"
+        'kafka_topic = "sales"\nordering_allowed_hosts = ["a", "b"]\n'
     )
     loaded = load({"ORDERING_CONFIG": str(file), "KAFKA_TOPIC": "orders"})
 

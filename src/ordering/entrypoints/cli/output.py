@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final, Literal, TextIO
 
 Output = Literal["table", "json"]
@@ -42,6 +43,15 @@ def cell(value: object) -> str:
     """A value as one line without control characters, whoever sent them."""
     text = "-" if value is None else str(value)
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def moment(microseconds: int) -> str:
+    """A stored time as UTC ISO 8601, to the millisecond."""
+    try:
+        at = datetime.fromtimestamp(microseconds / 1_000_000, UTC)
+    except (OverflowError, OSError, ValueError):
+        return str(microseconds)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def coloured(stream: TextIO) -> bool:

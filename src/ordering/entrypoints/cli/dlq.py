@@ -1,0 +1,94 @@
+"""``ordering dlq``: records held back from the read model."""
+
+import base64
+import re
+
+from ordering.application.dead_letters import Released
+from ordering.application.messages import HeldRecord
+from ordering.entrypoints.cli import output as out
+from ordering.entrypoints.cli.tools import Tools, use
+
+
+def list_letters(limit: int, output: out.Output) -> int:
+    """Print dead letters, oldest first; records parked behind them are counted with ``dlq show``."""
+
+    async def work(tools: Tools) -> int:
+        found = [letter_row(letter) for letter in await tools.letters.letters(limit)]
+        columns = ("orderId", "partition", "offset", "reason", "detail", "heldAt")
+        out.rows(found, columns, output, empty="no dead letters")
+        return 0
+
+    return use(work)
+
+
+def show(order_id: str, output: out.Output) -> int:
+    """Print an order's held records with their bytes."""
+
+    async def work(tools: Tools) -> int:
+        letters = await tools.letters.letters(1_000, key=order_id)
+        found = [{**letter_row(letter), "value": _bytes(letter.record.value)} for letter in letters]
+        columns = ("partition", "offset", "reason", "detail", "value")
+        out.rows(found, columns, output, empty=f"nothing of {order_id} is held")
+        return 0 if found else 1
+
+    return use(work)
+
+
+def release(order_id: str, output: out.Output, *, dry_run: bool) -> int:
+    """Apply an order's held records in order."""
+
+    async def work(tools: Tools) -> int:
+        return _report(order_id, await tools.held.release(order_id, dry_run=dry_run), output, dry_run=dry_run)
+
+    return use(work)
+
+
+def discard(order_id: str, output: out.Output, *, dry_run: bool) -> int:
+    """Drop an order's first held record, or one without an order by its place, then release the rest."""
+
+    async def work(tools: Tools) -> int:
+        place = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,18})", order_id)
+        if place:
+            done = await tools.held.discard_keyless(int(place[1]), int(place[2]), dry_run=dry_run)
+        else:
+            done = await tools.held.discard(order_id, dry_run=dry_run)
+        return _report(order_id, done, output, dry_run=dry_run)
+
+    return use(work)
+
+
+def letter_row(letter: HeldRecord) -> dict[str, object]:
+    """A held record for people and programs."""
+    return {
+        "orderId": letter.key,
+        "partition": letter.record.partition,
+        "offset": letter.record.offset,
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "heldAt": out.moment(letter.held_at),
+    }
+
+
+def _report(order_id: str, done: Released, output: out.Output, *, dry_run: bool) -> int:
+    if output == "json":
+        out.line(
+            {
+                "orderId": order_id,
+                "dryRun": dry_run,
+                "released": done.released,
+                "discarded": done.discarded,
+                "stillHeld": done.still_held,
+                "reason": done.reason,
+            }
+        )
+    elif not (done.released or done.discarded or done.still_held):
+        print(f"nothing of {order_id} is held")
+    else:
+        would = "would be " if dry_run else ""
+        rest = f"; {done.still_held} still held: {done.reason}" if done.still_held else ""
+        print(f"{order_id}: {would}released {done.released}, discarded {done.discarded}{rest}")
+    return 0 if done.released or done.discarded else 1
+
+
+def _bytes(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode("ascii")

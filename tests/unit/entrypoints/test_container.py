@@ -1,0 +1,88 @@
+"""The composition root: everything resolves, and each process opens only what is its own."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import structlog
+from dependency_injector import containers
+
+from ordering.adapters.sqlite.errors import Refused
+from ordering.entrypoints.container import Tools, check_schemas, embedded_cart, embedded_order, memory, service
+from ordering.entrypoints.observe import ServiceObserver
+from ordering.entrypoints.settings import Settings
+
+
+@pytest.fixture
+def observer() -> ServiceObserver:
+    """An observer whose log lines nobody needs."""
+    return ServiceObserver(structlog.wrap_logger(structlog.testing.ReturnLogger()))
+
+
+def resolve_all(container: containers.DeclarativeContainer) -> list[str]:
+    """Resolve every provider; the names of those that gave nothing."""
+    container.check_dependencies()
+    return [name for name, provider in container.providers.items() if provider() is None]
+
+
+def test_every_provider_of_the_memory_containers_resolves(observer: ServiceObserver) -> None:
+    """A wrong argument of any provider shows here, and not in production."""
+    for part in memory(Settings(), observer):
+        assert resolve_all(part) == []
+
+
+async def test_every_provider_of_the_embedded_containers_resolves(tmp_path: Path, observer: ServiceObserver) -> None:
+    """The same for the adapters that use files."""
+    settings = Settings(data_dir=tmp_path)
+    async with AsyncExitStack() as exits:
+        assert resolve_all(embedded_cart(settings, observer, exits)) == []
+        assert resolve_all(embedded_order(settings, observer, exits)) == []
+
+
+def test_providers_are_singletons(observer: ServiceObserver) -> None:
+    """Use cases share one store, one gate, one committer."""
+    cart, order = memory(Settings(), observer)
+
+    assert cart.store() is cart.store()
+    assert order.consumer() is order.consumer()
+
+
+async def test_each_service_opens_only_its_own_files(tmp_path: Path, observer: ServiceObserver) -> None:
+    """The cart service writes store and log, the order service the read model."""
+    cart = service("cart", Settings(data_dir=tmp_path / "cart"), observer)
+    order = service("order", Settings(data_dir=tmp_path / "order"), observer)
+    await cart.exits.aclose()
+    await order.exits.aclose()
+
+    assert {path.name for path in (tmp_path / "cart").glob("*.db")} == {"cart.db", "log-order-events.db"}
+    assert {path.name for path in (tmp_path / "order").glob("*.db")} == {"view.db"}
+
+
+async def test_a_second_writer_is_refused_in_one_line(tmp_path: Path, observer: ServiceObserver) -> None:
+    """Whoever opened the store first keeps it."""
+    settings = Settings(data_dir=tmp_path)
+    first = service("cart", settings, observer)
+
+    with pytest.raises(Refused, match="in use"):
+        service("cart", settings, observer)
+    await first.exits.aclose()
+
+
+async def test_tools_do_not_invent_a_data_folder(tmp_path: Path) -> None:
+    """Looking at a folder nobody served is a mistake to tell, not an empty answer."""
+    tools = Tools(Settings(data_dir=tmp_path / "nothing"))
+
+    with pytest.raises(Refused, match="no service has run"):
+        _ = tools.store
+    await tools.close()
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_the_released_schemas_pass_their_check() -> None:
+    """What `ordering schemas check` prints for this repository."""
+    verdict = check_schemas()
+
+    assert verdict.faults == ()
+    assert "order-events-value/v1" in verdict.checked

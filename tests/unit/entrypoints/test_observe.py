@@ -1,0 +1,77 @@
+"""What a service tells about itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import structlog
+
+from ordering.entrypoints.observe import ServiceObserver, configure_logging
+from ordering.entrypoints.settings import LogFormat, LogLevel
+
+
+def observer() -> ServiceObserver:
+    """An observer without a log."""
+    return ServiceObserver(structlog.wrap_logger(structlog.testing.ReturnLogger()))
+
+
+def test_counters_and_measurements_become_metrics() -> None:
+    """Names are prefixed, and seconds get seconds' buckets."""
+    told = observer()
+    told.counted("events_published", 3)
+    told.counted("events_published")
+    told.measured("commit_seconds", 0.004)
+    told.measured("commit_batch", 17)
+    text = told.metrics().decode()
+
+    assert "ordering_events_published_total 4.0" in text
+    assert 'ordering_commit_seconds_bucket{le="0.005"} 1.0' in text
+    assert 'ordering_commit_batch_bucket{le="32.0"} 1.0' in text
+
+
+def test_answers_are_measured_by_method_path_and_status() -> None:
+    """Paths are those of our routes, so the series are few."""
+    told = observer()
+    told.answered("POST", "/api/create-order", 201, 0.003)
+    text = told.metrics().decode()
+
+    assert 'ordering_http_seconds_count{method="POST",path="/api/create-order",status="201"} 1.0' in text
+
+
+def test_two_observers_do_not_share_figures() -> None:
+    """No global registry."""
+    one, other = observer(), observer()
+    one.counted("events_published")
+
+    assert b"events_published" not in other.metrics()
+
+
+@pytest.mark.parametrize(("level", "lines"), [(LogLevel.INFO, 1), (LogLevel.DEBUG, 2), (LogLevel.ERROR, 0)])
+def test_single_orders_are_logged_at_debug_only(
+    level: LogLevel, lines: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A busy service does not write a line per order."""
+    told = ServiceObserver(configure_logging(level, LogFormat.JSON, "cart"))
+    told.changed("relay.delivering", topic="order-events")
+    told.noted("order.placed", order="o-1")
+    printed = capsys.readouterr()
+
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == lines
+
+
+def test_json_lines_are_json_also_with_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object a line, the traceback inside it."""
+    told = ServiceObserver(configure_logging(LogLevel.INFO, LogFormat.JSON, "order"))
+    try:
+        raise ValueError("no such thing")
+    except ValueError as error:
+        told.request_failed("request-1", error)
+    (line,) = capsys.readouterr().err.splitlines()
+    entry = json.loads(line)
+
+    assert entry["event"] == "request.failed"
+    assert entry["request_id"] == "request-1"
+    assert entry["service"] == "order"
+    assert "ValueError: no such thing" in entry["exception"]
