@@ -1,15 +1,27 @@
 """The same two HTTP services in several bodies: stand-ins, memory, embedded in process, real processes."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import asyncio
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Protocol
 
 import attrs
 import httpx
 
+from ordering.entrypoints import container
 from ordering.entrypoints.http.routing import OrderingApp
+from ordering.entrypoints.observe import ServiceObserver
+from ordering.entrypoints.service import Service
+from ordering.entrypoints.settings import Mode, Settings
 from tests.http.stand_ins import StandIns
 
-PATHS = {
+PATHS: dict[str, tuple[str, ...]] = {
     "pending": (),
     "confirmed": ("confirmed",),
     "shipped": ("confirmed", "shipped"),
@@ -18,42 +30,214 @@ PATHS = {
 }
 """The shortest way to each status."""
 
+START_SECONDS = 30.0
+
+Clients = tuple[httpx.AsyncClient, httpx.AsyncClient]
+
+
+class Body(Protocol):
+    """What a system is made of. ``run`` may be entered again after its end; ``keeps`` tells whether data survives."""
+
+    keeps: bool
+
+    def run(self) -> AbstractAsyncContextManager[Clients]: ...
+
 
 @attrs.define
 class System:
-    """Two clients, and ``restart`` where a system can be ended and started on the same data."""
+    """Two clients of a running system, which can be ended and started again on the same data."""
 
+    body: Body
     cart: httpx.AsyncClient
     order: httpx.AsyncClient
-    restart: Callable[[], Awaitable[None]] | None = None
-    _made: int = 0
+    running: AsyncExitStack
+    made: int = 0
 
     def new_id(self) -> str:
         """An order id nobody used."""
-        self._made += 1
-        return f"T-{self._made:06d}"
+        self.made += 1
+        return f"T-{self.made:06d}"
 
     def client(self, service: str) -> httpx.AsyncClient:
         return self.cart if service == "cart" else self.order
 
-    async def given(self, status: str, order_id: str) -> None:
-        """An order of 2 x 999.99 USD that stands at ``status``."""
+    async def given(self, status: str, order_id: str) -> int:
+        """An order of 2 x 999.99 USD that stands at ``status``; its version."""
         items = [{"itemId": "ITEM-LAPTOP-321", "quantity": 2, "price": 999.99}]
         answer = await self.cart.post("/api/create-order", json={"orderId": order_id, "items": items})
         assert answer.status_code == 201, answer.text
         for step in PATHS[status]:
             answer = await self.cart.put("/api/update-order", json={"orderId": order_id, "status": step})
             assert answer.status_code == 200, answer.text
+        return 1 + len(PATHS[status])
+
+    async def visible(self, order_id: str, version: int = 1) -> None:
+        """Return when the read model has this version."""
+        query = {"orderId": order_id, "minVersion": version, "wait": 10}
+        answer = await self.order.get("/api/order-details", params=query)
+        assert answer.status_code == 200, answer.text
+
+    async def restart(self) -> None:
+        """End in an orderly way and start again."""
+        await self.running.aclose()
+        self.cart, self.order = await self.running.enter_async_context(self.body.run())
+
+
+@asynccontextmanager
+async def system_of(body: Body) -> AsyncIterator[System]:
+    """The body, running."""
+    async with AsyncExitStack() as running:
+        cart, order = await running.enter_async_context(body.run())
+        yield System(body, cart, order, running)
 
 
 def in_process(app: OrderingApp) -> httpx.AsyncClient:
     """A client that calls the app directly."""
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")  # type: ignore[arg-type]
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")
 
 
 @asynccontextmanager
-async def stand_ins() -> AsyncIterator[System]:
-    """The HTTP side over use cases that are a few dicts."""
-    cart, order = StandIns().apps()
+async def _clients(cart: OrderingApp, order: OrderingApp) -> AsyncIterator[Clients]:
     async with in_process(cart) as to_cart, in_process(order) as to_order:
-        yield System(to_cart, to_order)
+        yield to_cart, to_order
+
+
+class StandInBody:
+    """The HTTP side over use cases that are a few dicts."""
+
+    keeps = True
+
+    def __init__(self) -> None:
+        self._stand_ins = StandIns()
+
+    def run(self) -> AbstractAsyncContextManager[Clients]:
+        return _clients(*self._stand_ins.apps())
+
+
+class _ErrorsOnly:
+    """A log that shows errors, which pytest prints beside a failed test."""
+
+    def info(self, _what: str, **_facts: object) -> None: ...
+
+    def debug(self, _what: str, **_facts: object) -> None: ...
+
+    def error(self, what: str, *, exc_info: BaseException, **_facts: object) -> None:
+        sys.stderr.write(f"{what}\n{''.join(traceback.format_exception(exc_info))}")
+
+
+class MemoryBody:
+    """The real container with memory adapters."""
+
+    keeps = False
+
+    def __init__(self, folder: Path) -> None:
+        self._settings = Settings(mode=Mode.EMBEDDED, data_dir=folder, seed=1)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[Clients]:
+        cart, order = container.memory(self._settings, ServiceObserver(_ErrorsOnly()))
+        services = container.cart_service(cart, AsyncExitStack()), container.order_service(order, AsyncExitStack())
+        async with _services(*services) as clients:
+            yield clients
+
+
+class EmbeddedBody:
+    """The real container with SQLite adapters on a folder."""
+
+    keeps = True
+
+    def __init__(self, folder: Path) -> None:
+        self._settings = Settings(mode=Mode.EMBEDDED, data_dir=folder, seed=1)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[Clients]:
+        observer = ServiceObserver(_ErrorsOnly())
+        cart = container.service("cart", self._settings, observer)
+        order = container.service("order", self._settings, observer)
+        async with _services(cart, order) as clients:
+            yield clients
+
+
+@asynccontextmanager
+async def _services(cart: Service, order: Service) -> AsyncIterator[Clients]:
+    """Both services with their loops, ended in the worker's order."""
+    async with _loops(cart), _loops(order), _clients(cart.app, order.app) as clients:
+        await _until_ready(clients)
+        yield clients
+
+
+@asynccontextmanager
+async def _loops(service: Service) -> AsyncIterator[None]:
+    tasks = {name: asyncio.ensure_future(run()) for name, run in service.loops.items()}
+    async with service.exits:
+        try:
+            yield
+        finally:
+            service.stop()
+            await asyncio.gather(*(tasks[name] for name in service.finishing))
+            drained = await service.drain(5.0)
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            await service.farewell()
+            assert drained
+
+
+class ProcessBody:
+    """`ordering serve all` on a folder, spoken to over sockets."""
+
+    keeps = True
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[Clients]:
+        cart, order = _free_port(), _free_port()
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("ORDERING_", "KAFKA_"))}
+        ports = {"CART_API_PORT": str(cart), "ORDER_API_PORT": str(order)}
+        environ = {**clean, **ports, "ORDERING_MODE": "embedded", "ORDERING_DATA_DIR": str(self._folder)}
+        log = (self._folder.parent / "serve.log").open("ab")
+        with log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "ordering", "serve", "all", env=environ, stdout=log, stderr=log
+            )
+        try:
+            async with (
+                httpx.AsyncClient(base_url=f"http://127.0.0.1:{cart}", timeout=30) as to_cart,
+                httpx.AsyncClient(base_url=f"http://127.0.0.1:{order}", timeout=30) as to_order,
+            ):
+                await _until_ready((to_cart, to_order), process)
+                yield to_cart, to_order
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+            status = await asyncio.wait_for(process.wait(), START_SECONDS)
+        assert status == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _until_ready(clients: Clients, process: "asyncio.subprocess.Process | None" = None) -> None:
+    """Ask both until they say so; what they last said is in the failure."""
+    last = ""
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            for client in clients:
+                while True:
+                    assert process is None or process.returncode is None, f"ended with {process.returncode}: {last}"
+                    try:
+                        answer = await client.get("/health/ready")
+                    except httpx.TransportError as error:
+                        last = repr(error)
+                    else:
+                        last = answer.text
+                        if answer.status_code == 200:
+                            break
+                    await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not ready after {START_SECONDS} s: {last}") from None

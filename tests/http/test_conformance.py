@@ -46,7 +46,9 @@ async def test_row(system: System, row: Row) -> None:
     """The answer has exactly the status, code, faults, members and headers the row names."""
     order_id = system.new_id()
     if row.given is not None:
-        await system.given(row.given, order_id)
+        version = await system.given(row.given, order_id)
+        if row.visible:
+            await system.visible(order_id, version)
     answer = await _send(system, row, order_id)
     assert answer.status_code == row.status, answer.text
     assert answer.headers.get("x-request-id") or row.method == "OPTIONS"

@@ -12,7 +12,7 @@ def details(name: str, query: str, status: int, code: str | None = None, **rest:
 
 
 def ids(name: str, query: str, status: int, code: str | None = None, **rest: object) -> Row:
-    return read(f"ids: {name}", IDS, query, status, code, **rest)
+    return read(f"ids: {name}", IDS, query, status, code, visible="given" in rest, **rest)
 
 
 def bad_details(name: str, query: str, *faults: tuple[str, str]) -> Row:

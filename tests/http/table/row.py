@@ -15,7 +15,7 @@ Faults = Sequence[tuple[str, str]]
 class Row:
     """``faults`` are (field, code) in their order. ``answer`` maps a dotted path of the JSON answer to its value,
     ``holds`` are bytes the answer must hold (money is compared as it is printed). ``given`` is the status of an order
-    %ID% that exists before the request."""
+    %ID% that exists before the request, and ``visible`` means that the read model has it by then."""
 
     name: str
     service: str
@@ -31,6 +31,7 @@ class Row:
     holds: tuple[bytes, ...] = ()
     replied: Mapping[str, str] = attrs.Factory(dict)
     given: str | None = None
+    visible: bool = False
 
 
 def body_of(document: object) -> bytes:
