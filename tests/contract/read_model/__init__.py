@@ -1,0 +1,1 @@
+"""What every read model promises: ProjectionStore, OrderViews and DeadLetters."""

@@ -1,0 +1,80 @@
+"""Read models under test. A new adapter joins the suite with one more class here."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from ordering.adapters.memory.views import MemoryViews
+from ordering.adapters.sqlite.views import SqliteViews
+from ordering.application.ports import DeadLetters, OrderViews, ProjectionStore
+
+KINDS = ["memory", "sqlite"]
+
+
+class Views(ProjectionStore, OrderViews, DeadLetters, Protocol):
+    """One store behind all three ports."""
+
+
+class ReadModel(Protocol):
+    """A read model, and what a test needs to do to it from outside."""
+
+    @property
+    def views(self) -> Views:
+        """The store of the process that runs now."""
+
+    async def restart(self) -> None:
+        """End the process and start another on what it left."""
+
+    async def close(self) -> None: ...
+
+
+class InMemory:
+    """A restart keeps the object: it stands for the disk."""
+
+    def __init__(self) -> None:
+        self.views = MemoryViews()
+
+    async def restart(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class InSqlite:
+    """One file in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "view.db"
+        self.views = SqliteViews.open(self._path)
+
+    async def restart(self) -> None:
+        await self.close()
+        self.views = SqliteViews.open(self._path)
+
+    async def close(self) -> None:
+        await self.views.close()
+
+
+@asynccontextmanager
+async def empty(kind: str) -> AsyncIterator[ReadModel]:
+    """A new, empty read model of this kind."""
+    with tempfile.TemporaryDirectory() as folder:
+        model: ReadModel = InMemory() if kind == "memory" else InSqlite(Path(folder))
+        yield model
+        await model.close()
+
+
+@pytest.fixture(params=KINDS)
+async def model(request: pytest.FixtureRequest) -> AsyncIterator[ReadModel]:
+    """An empty read model."""
+    async with empty(request.param) as under_test:
+        yield under_test
+
+
+@pytest.fixture
+def views(model: ReadModel) -> Views:
+    """Its store."""
+    return model.views
