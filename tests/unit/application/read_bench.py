@@ -61,7 +61,7 @@ class TextDecoder:
         return [self._one(record) for record in records]
 
     def _one(self, record: Record) -> DecodedEvent | Undecodable:
-        text, key = (record.value or b"").decode(), record.key.decode() if record.key else None
+        text, key = (record.value or b"").decode(), record.key.decode() or None if record.key else None
         if text.startswith("bad"):
             if not self.cured:
                 return Undecodable(DeadReason.CORRUPT, "it says so", key)

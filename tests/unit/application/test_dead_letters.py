@@ -1,0 +1,156 @@
+"""Held records: released in order as far as they go, dropped one at a time, and never touched by a dry run."""
+
+import copy
+
+import pytest
+
+from ordering.application.dead_letters import Released
+from ordering.application.failures import RegistryUnavailable, StalePosition
+from ordering.application.messages import DeadReason
+from tests.unit.application.read_bench import ReadBench
+from tests.unit.application.runtime import VirtualRuntime, passing
+
+
+@pytest.fixture
+async def bench(runtime: VirtualRuntime) -> ReadBench:
+    """Order a: version 1 applied, then poison, then versions 2 and 3 behind it; order b is well."""
+    bench = ReadBench(runtime).start()
+    bench.append("a:1", "bad a:2", "b:1", "a:3", "a:4")
+    await passing(1)
+    return bench
+
+
+async def reasons(bench: ReadBench, key: str = "a") -> list[str]:
+    """Why each of the key's records is held, in order."""
+    return [str(letter.reason) for letter in await bench.views.held(key)]
+
+
+async def test_a_cured_order_is_released_in_order(bench: ReadBench) -> None:
+    """The poison can be decoded now: it and all behind it are applied once, and the order flows again."""
+    bench.decoder.cured = True
+    assert await bench.held.release("a") == Released(released=3, discarded=0, still_held=0, reason=None)
+    assert bench.views.rows["a"].version == bench.views.rows["a"].events_applied == 4
+    assert bench.views.counters == {"applied": 5}
+    assert bench.views.letters_held == {}
+    bench.append("a:5")
+    await passing(1)
+    assert bench.views.versions() == {"a": 5, "b": 1}
+
+
+async def test_a_release_stops_at_what_is_still_no_event(bench: ReadBench) -> None:
+    """Nothing overtakes it."""
+    assert await bench.held.release("a") == Released(0, 0, 3, "corrupt")
+    assert bench.views.versions() == {"a": 1, "b": 1}
+    assert await reasons(bench) == ["corrupt", "parked", "parked"]
+
+
+async def test_a_discard_drops_the_first_and_releases_what_is_behind(bench: ReadBench) -> None:
+    """The dropped version is a gap that everybody can see."""
+    assert await bench.held.discard("a") == Released(released=2, discarded=1, still_held=0, reason=None)
+    row = bench.views.rows["a"]
+    assert (row.version, row.events_applied, row.missing, row.held) == (4, 3, ((2, 2),), 0)
+    assert bench.views.counters["gaps"] == 1
+
+
+async def test_a_follower_that_turns_out_bad_is_held_for_its_own_reason(runtime: VirtualRuntime) -> None:
+    """It was parked behind another; now it is the one that blocks."""
+    bench = ReadBench(runtime).start()
+    bench.append("bad a:1", "a:2", "a:2:another", "a:3")
+    await passing(1)
+    assert await bench.held.discard("a") == Released(released=1, discarded=1, still_held=2, reason="version-conflict")
+    assert await reasons(bench) == ["version-conflict", "parked"]
+    assert bench.views.rows["a"].held == 2
+    assert bench.views.rows["a"].version == 2
+    assert await bench.held.discard("a") == Released(released=1, discarded=1, still_held=0, reason=None)
+    assert bench.views.versions() == {"a": 3}
+
+
+async def test_two_poisons_need_two_discards(runtime: VirtualRuntime) -> None:
+    """Each has its own reason from the start; discarding one releases up to the next."""
+    bench = ReadBench(runtime).start()
+    bench.append("a:1", "bad a:2", "a:3", "bad a:4", "a:5")
+    await passing(1)
+    assert await bench.held.discard("a") == Released(1, 1, 2, "corrupt")
+    assert await bench.held.discard("a") == Released(1, 1, 0, None)
+    assert bench.views.versions() == {"a": 5}
+    assert bench.views.rows["a"].missing == ((2, 2), (4, 4))
+
+
+@pytest.mark.parametrize("cured", [True, False])
+@pytest.mark.parametrize("act", ["release", "discard"])
+async def test_a_dry_run_tells_the_same_and_changes_nothing(bench: ReadBench, act: str, cured: bool) -> None:
+    """What is printed is what would happen."""
+    bench.decoder.cured = cured
+    before = copy.deepcopy(vars(bench.views))
+    told = await getattr(bench.held, act)("a", dry_run=True)
+    assert vars(bench.views) == before
+    assert await getattr(bench.held, act)("a") == told
+
+
+async def test_nothing_held_is_nothing_done(bench: ReadBench) -> None:
+    """Unknown keys and healthy ones alike."""
+    for key in ("b", "nobody"):
+        assert await bench.held.release(key) == Released(0, 0, 0, None)
+        assert await bench.held.discard(key) == Released(0, 0, 0, None)
+
+
+async def test_a_key_known_only_by_poison_stays_listed_after_its_discard(runtime: VirtualRuntime) -> None:
+    """Its place of first appearance is a fact of the log."""
+    bench = ReadBench(runtime).start()
+    bench.append("bad a:1")
+    await passing(1)
+    assert await bench.held.discard("a") == Released(0, 1, 0, None)
+    assert [key for _, key in await bench.views.ids(None, 10)] == ["a"]
+    bench.append("a:1")
+    await passing(1)
+    assert bench.views.versions() == {"a": 1}
+
+
+async def test_a_keyless_letter_is_dropped_by_its_place(bench: ReadBench) -> None:
+    """It blocks nobody, so it only leaves."""
+    bench.append("bad ")
+    await passing(1)
+    (letter,) = [one for one in await bench.views.letters(10) if one.record.value == b"bad "]
+    bench.views.letters_held[letter.record.partition, letter.record.offset] = letter
+    assert await bench.held.discard_keyless(letter.record.partition, letter.record.offset, dry_run=True) == Released(
+        0, 1, 0, None
+    )
+    assert len(bench.views.letters_held) == 4
+    await bench.held.discard_keyless(letter.record.partition, letter.record.offset)
+    assert len(bench.views.letters_held) == 3
+
+
+async def test_a_release_that_loses_its_race_is_decided_again(bench: ReadBench) -> None:
+    """Up to five times; then the loser is told."""
+    bench.views.commit_faults = [StalePosition()] * 5
+    with pytest.raises(StalePosition):
+        await bench.held.discard("a")
+    bench.decoder.cured = True
+    bench.views.commit_faults = [StalePosition()] * 4
+    assert (await bench.held.release("a")).released == 3
+
+
+async def test_a_record_parked_while_a_release_looks_on_is_not_lost(bench: ReadBench) -> None:
+    """Between the release's snapshot and its commit the consumer may park another record: the release starts over."""
+    bench.decoder.cured = True
+    original = bench.views.held
+
+    async def held_then_consumer_runs(key: str) -> object:
+        bench.views.held = original  # type: ignore[method-assign]
+        letters = await original(key)
+        bench.append("a:5")
+        await passing(0.1)
+        return letters
+
+    bench.views.held = held_then_consumer_runs  # type: ignore[method-assign, assignment]
+    assert (await bench.held.release("a")).released == 4
+    assert bench.views.rows["a"].version == bench.views.rows["a"].events_applied == 5
+
+
+async def test_a_registry_out_of_reach_is_told_and_changes_nothing(bench: ReadBench) -> None:
+    """No verdict without the schema."""
+    bench.decoder.unavailable = True
+    with pytest.raises(RegistryUnavailable):
+        await bench.held.release("a")
+    bench.decoder.unavailable = False
+    assert await reasons(bench) == [DeadReason.CORRUPT, DeadReason.PARKED, DeadReason.PARKED]
