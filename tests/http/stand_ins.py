@@ -13,6 +13,7 @@ from ordering.application.errors import (
     KeyReused,
     OrderNotFound,
     PreconditionFailed,
+    StoreUnavailable,
     TopicNotFound,
     VersionNotReached,
 )
@@ -43,6 +44,7 @@ class StandIns:
         self.answered: list[tuple[str, str, int]] = []
         self.held: asyncio.Event | None = None
         self.entered = asyncio.Event()
+        self.breaks_off = False
         self._answers: dict[str, RecordedAnswer] = {}
         self._in_flight: set[str] = set()
         self._random = random.Random(1)
@@ -105,6 +107,8 @@ class StandIns:
         async def pages() -> AsyncIterator[IdPage]:
             for start in range(0, len(left), size):
                 yield left[start : start + size]
+                if self.breaks_off:
+                    raise StoreUnavailable("gone in the middle")
                 if limit is not None:
                     return
 

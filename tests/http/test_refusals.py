@@ -110,6 +110,18 @@ async def test_an_unexpected_failure_is_reported_with_the_request_id() -> None:
     assert stand_ins.errors == [("r-1", failure)]
 
 
+async def test_a_list_that_breaks_off_is_no_list() -> None:
+    """Once the answer has begun, a failure drops the connection and is reported."""
+    stand_ins = StandIns()
+    stand_ins.breaks_off = True
+    cart_app, order_app = stand_ins.apps()
+    async with in_process(cart_app) as cart, in_process(order_app) as order:
+        await cart.post(CREATE, json=GOOD)
+        with pytest.raises(Exception, match="after response started"):
+            await order.get(READS[1], headers={"X-Request-Id": "r-2"})
+    assert [request_id for request_id, _ in stand_ins.errors] == ["r-2"]
+
+
 async def test_an_expected_refusal_is_not_reported_as_a_failure() -> None:
     """A 4xx or 503 is an answer, not an error of ours."""
     stand_ins = StandIns()

@@ -75,7 +75,7 @@ def create_order_app(
             after = faults.of(place_of(query["cursor"], "cursor"), None)
         faults.check()
         pages = await topic_ids(topic, after=after, limit=limit)
-        return StreamedReply(_streamed(topic, pages, limit), call.request_id)
+        return StreamedReply(_streamed(topic, pages, limit), call.request_id, around.on_error)
 
     async def read_statistics(call: Call) -> Reply:
         query, faults = read_query(call, _STATS_QUERY)

@@ -1,6 +1,6 @@
 """Answers with ready bytes: the cheapest thing Litestar and a server can send."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from litestar.response.base import ASGIResponse
@@ -65,11 +65,13 @@ class Reply(ASGIResponse):
 class StreamedReply(Reply):
     """An answer whose length is not known before it is sent; if it breaks off, so does the connection."""
 
-    __slots__ = ("chunks",)
+    __slots__ = ("chunks", "on_error")
 
-    def __init__(self, chunks: AsyncIterator[bytes], request_id: str) -> None:
+    def __init__(
+        self, chunks: AsyncIterator[bytes], request_id: str, on_error: Callable[[str, BaseException], None]
+    ) -> None:
         super().__init__(200, b"", request_id)
-        self.chunks = chunks
+        self.chunks, self.on_error = chunks, on_error
 
     def head(self) -> list[tuple[bytes, bytes]]:
         return [line for line in super().head() if line[0] != b"content-length"]
@@ -78,8 +80,12 @@ class StreamedReply(Reply):
         start: Any = {"type": "http.response.start", "status": self.status_code, "headers": self.head()}
         await send(start)
         if scope.get("method") != "HEAD":
-            async for chunk in self.chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            try:
+                async for chunk in self.chunks:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            except Exception as error:
+                self.on_error(self.request_id, error)
+                raise  # the server drops the connection, so nobody takes a part for the whole
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
