@@ -11,7 +11,7 @@ import apsw
 import attrs
 
 from ordering.adapters.sqlite.errors import DEFINITE_AT_COMMIT, SUSPECT, AlreadyRunning, Refused, raise_translated
-from ordering.adapters.sqlite.files import Database, ProcessLock, create_private, refuse_unsafe_sqlite
+from ordering.adapters.sqlite.files import Database, ProcessLock, create_private, discard, refuse_unsafe_sqlite
 from ordering.application.errors import CommitAmbiguous, StoreUnavailable
 
 __all__ = ["AlreadyRunning", "Reader", "Refused", "Writer", "open_writer"]
@@ -189,7 +189,7 @@ class Writer:
 
     def _drop(self) -> None:
         if self._connection is not None:
-            self._connection.close(True)
+            discard(self._connection)
             self._connection = None
 
 
@@ -244,5 +244,5 @@ class Reader:
 
     def _drop(self) -> None:
         if self._connection is not None:
-            self._connection.close(True)
+            discard(self._connection)
             self._connection = None

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -44,6 +45,12 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def discard(connection: apsw.Connection) -> None:
+    """Close, whatever the disk says to it: an open transaction is rolled back."""
+    with suppress(Exception):
+        connection.close(True)
 
 
 class ProcessLock:
@@ -88,7 +95,7 @@ class Database:
             self._configure(connection)
             self._checkpoint(connection)
         except BaseException:
-            connection.close(True)
+            discard(connection)
             raise
         return connection
 
@@ -102,7 +109,7 @@ class Database:
             if self._found(connection) < self.version:
                 raise StoreUnavailable("the database file is not set up yet")
         except BaseException:
-            connection.close(True)
+            discard(connection)
             raise
         return connection
 

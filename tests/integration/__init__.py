@@ -1,0 +1,1 @@
+"""Adapters against the real thing beneath them: files, disks, processes."""
