@@ -1,6 +1,7 @@
 """Problem documents: every error the use cases can raise, and what must never be in an answer."""
 
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
@@ -252,6 +253,23 @@ async def test_the_short_way_and_the_ordinary_way_answer_the_same() -> None:
             ]
         answers.append([(answer.status_code, answer.content, answer.headers) for answer in taken])
     assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("path", ["/health", "/api/getAllOrderIdsFromTopic", "/nothing", CREATE])
+async def test_an_answer_to_head_has_no_body(path: str) -> None:
+    """Success, stream or refusal; asked without a client that would drop the body by itself."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {"type": "http", "method": "HEAD", "path": path, "query_string": b"topicName=order-events", "headers": []}
+    await StandIns().apps()[1](scope, receive, send)
+    assert sent[0]["type"] == "http.response.start"
+    assert b"".join(message["body"] for message in sent[1:]) == b""
 
 
 def test_a_refused_text_is_repeated_only_in_part() -> None:

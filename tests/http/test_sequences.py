@@ -207,6 +207,9 @@ async def test_pages_hold_every_id_once_in_order_of_appearance(system: System) -
         await system.visible(order_id)
     whole = (await system.order.get(IDS, params={"topicName": "order-events"})).json()
     assert whole["count"] == len(whole["orderIds"]) == len(set(whole["orderIds"]))
+    assert "nextCursor" not in whole
+    short = await system.order.get(IDS, params={"topicName": "order-events", "limit": 10_000})
+    assert "nextCursor" not in short.json()
     paged: list[str] = []
     query: dict[str, str] = {"topicName": "order-events", "limit": str(max(3, whole["count"] // 4))}
     while True:
