@@ -64,15 +64,6 @@ def test_one_signal_to_the_parent_ends_everything_cleanly(system: System, number
     assert not any(alive(pid) for pid in system.children)
 
 
-def test_ctrl_c_reaching_every_process_is_as_clean(system: System) -> None:
-    """A terminal or a wrapper may signal the children, too."""
-    for pid in system.children:
-        os.kill(pid, signal.SIGINT)
-
-    assert system.stop(signal.SIGINT) in (0, 1)  # a child may be seen ending before our own signal arrives
-    assert not any(alive(pid) for pid in system.children)
-
-
 def test_ctrl_c_in_the_parents_group_ends_everything_cleanly(system: System) -> None:
     """What a terminal sends."""
     os.killpg(os.getpgid(system.process.pid), signal.SIGINT)

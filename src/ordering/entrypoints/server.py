@@ -122,8 +122,8 @@ class Server(uvicorn.Server):
         yield
 
 
-def server_of(app: Any, shutdown_seconds: float) -> Server:  # noqa: ANN401 -- an ASGI application
-    """A server for one application, on a socket it is given later."""
+def server_of(app: Any, finish_seconds: float) -> Server:  # noqa: ANN401 -- an ASGI application
+    """A server for one application; at the end, requests in hand get ``finish_seconds`` (whole ones, at least one)."""
     config = uvicorn.Config(
         app,
         http=BoundedProtocol,
@@ -134,6 +134,6 @@ def server_of(app: Any, shutdown_seconds: float) -> Server:  # noqa: ANN401 -- a
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=max(1, round(shutdown_seconds)),
+        timeout_graceful_shutdown=max(1, int(finish_seconds)),
     )
     return Server(config)

@@ -22,6 +22,9 @@ from ordering.entrypoints.server import server_of
 from ordering.entrypoints.service import Service
 from ordering.entrypoints.settings import Settings, load
 
+HTTP_SHARE = 0.5
+"""How much of the time to stop requests in hand may take; storing and publishing them needs the rest."""
+
 
 def serve(part: str, inherited: Sequence[str]) -> int:
     """Serve one part (``cart`` or ``order``) until a signal comes; the exit status."""
@@ -72,8 +75,9 @@ class Worker:
         self._service, self._settings, self._observer = service, settings, observer
         self._listener, self._lifeline = listener, lifeline
         self._ending = asyncio.Event()
+        self._deadline = 0.0
         self._failed = False
-        self._server = server_of(service.app, settings.shutdown_seconds)
+        self._server = server_of(service.app, settings.shutdown_seconds * HTTP_SHARE)
 
     async def run(self) -> int:
         """From start to end; 0 unless something broke."""
@@ -90,6 +94,7 @@ class Worker:
         if self._ending.is_set():
             return
         self._observer.changed("service.stopping", reason=reason)
+        self._deadline = asyncio.get_running_loop().time() + self._settings.shutdown_seconds
         self._ending.set()
 
     # ------------------------------------------------------------------ parts
@@ -109,16 +114,18 @@ class Worker:
             self._failed = True
 
     async def _finish(self, loops: dict[str, "asyncio.Task[None]"]) -> None:
-        """Store and publish what was accepted, within the limit."""
-        seconds = self._settings.shutdown_seconds
+        """Store and publish what was accepted, in what is left of the time."""
         self._service.stop()
         finishing = [loops[name] for name in self._service.finishing]
         if finishing:
-            _, late = await asyncio.wait(finishing, timeout=seconds)
+            _, late = await asyncio.wait(finishing, timeout=self._left())
             if late:
                 self._observer.changed("service.unfinished", loops=sorted(task.get_name() for task in late))
-        if not await self._service.drain(seconds):
-            self._observer.changed("service.undrained", seconds=seconds)
+        if not await self._service.drain(self._left()):
+            self._observer.changed("service.undrained")  # stored all the same: the next start publishes it
+
+    def _left(self) -> float:
+        return max(0.1, self._deadline - asyncio.get_running_loop().time())
 
     @contextlib.asynccontextmanager
     async def _loops(self) -> AsyncIterator[dict[str, "asyncio.Task[None]"]]:

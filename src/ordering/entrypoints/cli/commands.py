@@ -4,17 +4,24 @@
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 from ordering.entrypoints.cli.output import Output
 
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("ordering")
+
+
 app = App(
     name="ordering",
-    help="Event-driven order management. Settings come from the environment: `ordering config show`.",
-    version=lambda: version("ordering"),
+    help="Event-driven order management. Settings come from the environment: see `ordering config show`.",
+    version=_version,
+    help_format="plaintext",
     result_action="return_value",
 )
 serve = App(name="serve", help="Run services until Ctrl-C.")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -57,3 +58,13 @@ def moment(microseconds: int) -> str:
 def coloured(stream: TextIO) -> bool:
     """Whether people look at this stream and want colours (https://no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+def reader_gone(stream: TextIO) -> bool:
+    """Whether nobody can read what is written to this stream any more (a pipe whose other end is closed)."""
+    watch = select.poll()
+    try:
+        watch.register(stream.fileno(), 0)  # errors and hang-ups are always told
+    except (OSError, ValueError):
+        return False
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in watch.poll(0))

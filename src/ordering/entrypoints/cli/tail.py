@@ -1,11 +1,12 @@
 """``ordering tail``: the log's events, decoded, as they come."""
 
+import sys
 from collections.abc import AsyncIterator
 from typing import Final
 
 from ordering.application.messages import Record, Undecodable
 from ordering.application.ports import EventSource
-from ordering.entrypoints.cli.output import Output, Row, cell, line, moment
+from ordering.entrypoints.cli.output import Output, Row, cell, line, moment, reader_gone
 from ordering.entrypoints.cli.tools import Tools, use
 
 BATCH: Final = 500
@@ -32,7 +33,7 @@ async def _records(source: EventSource, *, from_beginning: bool, follow: bool) -
     """The log's records as they come; without ``follow`` up to the end that it had at the call."""
     ends = dict(await source.end_offsets())
     reached = dict.fromkeys(ends, 0) if from_beginning else dict(ends)
-    while follow or any(reached[partition] < end for partition, end in ends.items()):
+    while (follow and not reader_gone(sys.stdout)) or any(reached[partition] < end for partition, end in ends.items()):
         polled = await source.poll(BATCH, WAIT_SECONDS)
         if polled.assigned:
             await source.seek({partition: reached.get(partition, 0) for partition in polled.assigned})
