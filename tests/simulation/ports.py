@@ -7,7 +7,7 @@ done all the same, and nobody hears of it.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
@@ -72,6 +72,18 @@ class Weather:
         return cls(**rates)
 
 
+class _InOrder(dict[Any, None]):
+    """A set that is walked in the order of arrival: one of futures would be walked differently in every run."""
+
+    def add(self, item: object) -> None:
+        """As a set's."""
+        self[item] = None
+
+    def discard(self, item: object) -> None:
+        """As a set's."""
+        self.pop(item, None)
+
+
 CALM = Weather(0, 0, 0, 0, 0, 0, 0, 0, 0, 0.001, 0.001)
 
 
@@ -84,6 +96,7 @@ class Outside:
         self.weather = Weather.drawn(self.rng)
         self.store, self.views = MemoryOrderStore(), MemoryViews()
         self.log = MemoryLog("order-events", self.rng.choice((1, 3)))
+        self.log._waiting = _InOrder()  # type: ignore[assignment]
         self.broker_down: str | None = None
         self.store_down = False
         self.lease_owner, self.lease_until = 0, 0.0

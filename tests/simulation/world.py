@@ -33,7 +33,8 @@ from tests.unit.application.runtime import RecordingObserver
 TOPIC = "order-events"
 CODEC = OrderCodec()
 DECODER = OrderEventDecoder(BuiltInRegistry(), CODEC)
-STORM_SECONDS = 12.0
+STORM_SECONDS = 8.0
+REQUESTS_PER_CLIENT = 40
 HEALED_SECONDS = 120
 
 
@@ -64,7 +65,7 @@ class Cart(Node):
         super().__init__(outside, number)
         rng, runtime, store = outside.rng, self.runtime, build.store(self)
         policy = rng.choice((OutagePolicy.REJECT, OutagePolicy.ACCEPT))
-        gate = OutageGate(policy)
+        self.gate = gate = OutageGate(policy)
         relay_limits = RelayLimits(
             batch_max=rng.choice((1, 3, 512)),
             window_max=rng.choice((2, 8_192)),
@@ -169,8 +170,10 @@ class World:
     async def _client(self) -> None:
         rng = self.rng
         last: Attempt | None = None
-        while self.runtime.monotonic() < STORM_SECONDS:
+        for _ in range(REQUESTS_PER_CLIENT):
             await self.runtime.sleep(rng.choice((0.0, 0.01, rng.uniform(0, 1))))
+            if self.runtime.monotonic() > STORM_SECONDS:
+                return
             status = rng.choice((None, None, *OrderStatus))
             order_id, key = rng.choice(self.ids), f"k{rng.randint(1, 12)}" if rng.random() < 0.3 else None
             if last is not None and last.once is not None and rng.random() < 0.3:  # the same request once more
@@ -245,6 +248,8 @@ class World:
         assert sum(stats.by_label.values()) == sum(bool(timeline) for timeline in stored.values())
         assert (stats.parked, stats.dead_letters) == (0, 0)
         assert await self._settled()
+        closed = [cart.gate.closed or cart.gate.undeliverable for cart in self.carts]
+        assert closed == [None] * len(closed), f"nothing is wrong any more, but {closed}"
 
     async def _check_view(self, order_id: str, timeline: Any) -> None:  # noqa: ANN401 -- Sequence[JournalEntry]
         row, state = await self.outside.views.get(order_id), await self.outside.store.get(order_id)

@@ -65,7 +65,8 @@ class VirtualRuntime:
     def __init__(self, seed: int = 0, skew: int = 0) -> None:
         self._random = random.Random(seed)
         self._skew = skew
-        self.tasks: set[asyncio.Task[Any]] = set()
+        self.tasks: dict[asyncio.Task[Any], None] = {}
+        """What was spawned and still runs, in that order: a set of tasks would differ from run to run."""
 
     def now(self) -> int:
         return MIDNIGHT + self._skew + round(asyncio.get_running_loop().time() * 1e6)
@@ -81,8 +82,8 @@ class VirtualRuntime:
 
     def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> "asyncio.Task[Any]":
         task = asyncio.get_running_loop().create_task(work, name=name)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self.tasks[task] = None
+        task.add_done_callback(self.tasks.pop)
         return task
 
     def new_id(self) -> str:
