@@ -13,9 +13,6 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_BYTES_MAX: Final = 64 * 1024
-RECEIVE_SECONDS: Final = 30.0
-
 _REFUSALS: Final = {
     408: b"Request Timeout",
     431: b"Request Header Fields Too Large",
@@ -24,6 +21,9 @@ _REFUSALS: Final = {
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection, bounded in what a client may make us keep."""
+
+    head_bytes_max = 64 * 1024
+    receive_seconds = 30.0
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 -- uvicorn's own
         super().__init__(*arguments, **named)
@@ -51,7 +51,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().data_received(data)
         if self._refused:
             return
-        if self._in_head and self._head_bytes > HEAD_BYTES_MAX:
+        if self._in_head and self._head_bytes > self.head_bytes_max:
             self._refuse(431)
         elif self._complete and (self._head_bytes == 0 or not self._in_head):
             self._rest_is_here()
@@ -65,7 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the request, unless its head came in one large piece that is over the limit."""
-        over = self._head_bytes > HEAD_BYTES_MAX and self._head_size() > HEAD_BYTES_MAX
+        over = self._head_bytes > self.head_bytes_max and self._head_size() > self.head_bytes_max
         self._in_head, self._head_bytes = False, 0
         if over:
             self._refuse(431)
@@ -89,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _await_rest(self) -> None:
-        self._deadline = self.loop.call_later(RECEIVE_SECONDS, self._too_slow)
+        self._deadline = self.loop.call_later(self.receive_seconds, self._too_slow)
 
     def _rest_is_here(self) -> None:
         if self._deadline is not None:

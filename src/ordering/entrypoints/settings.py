@@ -106,7 +106,7 @@ class Settings:
     )
     topic: str = _setting(
         "KAFKA_TOPIC",
-        text(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,249}", "1 to 249 characters of A-Z a-z 0-9 . _ -"),
+        text(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,200}", "must be 1 to 200 characters of A-Z a-z 0-9 . _ -"),
         "order-events",
         "topic of the order events",
     )
@@ -153,7 +153,7 @@ class Settings:
         "ORDERING_JOURNAL_DAYS", real(0.01, 36_500), 7.0, "how long published events stay in the order's timeline"
     )
     batch_max: int = _setting("ORDERING_BATCH_MAX", whole(1, 10_000), 512, "most changes in one transaction")
-    queue_max: int = _setting("ORDERING_QUEUE_MAX", whole(1, 1_000_000), 4_096, "most changes that wait to be stored")
+    queue_max: int = _setting("ORDERING_QUEUE_MAX", whole(1, 1_000_000), 10_000, "most changes that wait to be stored")
     request_seconds: float = _setting(
         "ORDERING_REQUEST_SECONDS", real(0.1, 600), 10.0, "how long a change may wait before it is refused"
     )
@@ -167,7 +167,7 @@ class Settings:
         "ORDERING_ALLOWED_HOSTS", text_list(), (), "Host headers that are answered; none: any"
     )
     log_level: LogLevel = _setting(
-        "ORDERING_LOG_LEVEL", choice(LogLevel), LogLevel.INFO, "`debug` adds a line per order"
+        "ORDERING_LOG_LEVEL", choice(LogLevel), LogLevel.INFO, "the least severe level that is logged"
     )
     log_format: LogFormat = _setting("ORDERING_LOG_FORMAT", choice(LogFormat), LogFormat.TEXT, "log lines on stderr")
     seed: int | None = _setting(

@@ -37,8 +37,15 @@ class Option:
 
     def shown(self, value: object) -> str:
         """The value as people may see it; absent is the empty text."""
-        shown = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
-        return mask(shown) if self.secret else shown
+        return mask(_plain(value)) if self.secret else _plain(value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, float):
+        return f"{value:.15g}"
+    return "" if value is None else str(value)
 
 
 @attrs.frozen

@@ -164,6 +164,8 @@ class Worker:
         try:
             yield
         finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
             if self._lifeline is not None:
                 loop.remove_reader(self._lifeline)
 
