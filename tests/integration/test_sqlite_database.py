@@ -145,6 +145,13 @@ async def test_a_repair_tool_may_write_beside_the_service(writer: Writer, path: 
     assert len(names(path)) == 100
 
 
+def test_a_repair_tool_creates_nothing(path: Path) -> None:
+    """A mistyped data folder is an error, not a new database."""
+    with pytest.raises(StoreUnavailable, match="cannot be opened"):
+        open_writer(path, SCHEMA, 1, exclusive=False)
+    assert not path.parent.exists()
+
+
 async def test_a_newer_file_is_refused(path: Path) -> None:
     """In one line, for the writer; a reader is unavailable. Nothing is changed."""
     await open_writer(path, SCHEMA, 7).close()
@@ -187,6 +194,13 @@ def test_what_is_no_database_is_refused(path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="not a database"):
         open_writer(path, SCHEMA, 1)
     assert path.read_bytes() == b"not a database" * 1_000
+
+
+def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    """The operating system's own errors do not come through either."""
+    lay_down(tmp_path / "file", b"")
+    with pytest.raises(StoreUnavailable, match="cannot be opened"):
+        open_writer(tmp_path / "file" / "data" / "x.db", SCHEMA, 1)
 
 
 async def test_a_failed_opening_gives_the_lock_back(path: Path) -> None:

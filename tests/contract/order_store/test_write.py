@@ -158,6 +158,12 @@ async def test_a_repetition_is_recognised_after_later_changes(store: OrderStore)
     assert list(await store.heads(10, ())) == []
 
 
+async def test_another_orders_event_id_is_no_repetition(store: OrderStore) -> None:
+    """Stored means this order's event, under this version."""
+    await store.write([write("a", event_id="same"), write("b"), write("b", 2)])
+    assert await store.write([write("b", 1, "same"), write("a", 3, "same")]) == [Conflict(2), Conflict(1)]
+
+
 async def test_a_repetition_stores_what_the_first_try_did_not(store: OrderStore) -> None:
     """A batch that overlaps with a stored one is completed."""
     await store.write([write("a", key="k")])

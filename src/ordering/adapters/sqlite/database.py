@@ -61,14 +61,15 @@ def open_writer(
     """Open or create the file and start its writer.
 
     ``schema`` is a script that creates what is absent. ``exclusive``: refuse a second process (AlreadyRunning); tools
-    that only repair open without, and SQLite's own locks order their transactions. Raises Refused with one line for
-    people, or StoreUnavailable. ``vfs`` and ``synchronous`` are there for tests of durability.
+    that only repair open an existing file without, and SQLite's own locks order their transactions. Raises Refused
+    with one line for people, or StoreUnavailable. ``vfs`` and ``synchronous`` are there for tests of durability.
     """
     refuse_unsafe_sqlite(apsw.sqlite_lib_version())
     lock = None
     try:
-        create_private(path)
-        lock = ProcessLock(path) if exclusive else None
+        if exclusive:
+            create_private(path)
+            lock = ProcessLock(path)
         database = Database(path, schema, version, busy_timeout, vfs, synchronous)
         return Writer(database, database.writer(), lock)
     except BaseException as error:

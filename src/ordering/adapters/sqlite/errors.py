@@ -56,6 +56,7 @@ _UNAVAILABLE: tuple[tuple[type[BaseException], str], ...] = (
     (apsw.NotADBError, "the database file is not a database"),
     (MemoryError, "memory is exhausted"),
     (apsw.Error, "unexpected database error"),
+    (OSError, "the database file cannot be opened"),
     (Refused, "this release cannot use the database file"),
 )
 
