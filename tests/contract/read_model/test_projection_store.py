@@ -59,6 +59,11 @@ def position_ahead(views: Views, good: Changes) -> Awaitable[None]:
     return views.commit(attrs.evolve(good, positions={0: (1, 2), 1: (4, 9)}))
 
 
+def position_behind(views: Views, good: Changes) -> Awaitable[None]:
+    """Somebody else has moved partition 2 from 4 to 5."""
+    return views.commit(attrs.evolve(good, positions={0: (1, 2), 2: (4, 9)}))
+
+
 def stale_row(views: Views, good: Changes) -> Awaitable[None]:
     """Somebody else has changed row a to revision 1 (and would go on with 2)."""
     return views.commit(attrs.evolve(good, rows=(row("b", at=5), row("a", 1))))
@@ -75,13 +80,13 @@ def absent_row(views: Views, good: Changes) -> Awaitable[None]:
 
 
 def other_generation(views: Views, good: Changes) -> Awaitable[None]:
-    """The pointer has flipped since the batch was loaded."""
-    return views.commit(attrs.evolve(good, generation=2))
+    """The pointer has flipped since the batch was loaded; nothing else is wrong with it."""
+    return views.commit(attrs.evolve(good, generation=2, positions={}))
 
 
 @pytest.mark.parametrize(
     "commit",
-    [stale_position, position_ahead, stale_row, row_ahead, absent_row, other_generation],
+    [stale_position, position_ahead, position_behind, stale_row, row_ahead, absent_row, other_generation],
     ids=lambda f: f.__name__,
 )
 async def test_a_stale_writers_batch_rolls_back_whole(
@@ -90,8 +95,8 @@ async def test_a_stale_writers_batch_rolls_back_whole(
     """Rows, positions, held records, labels and counters are as before, also after a restart."""
     await model.views.commit(
         changes(
-            row("a"), unknown("c", at=3), positions={0: (0, 1)}, held=(letter("c", 3),), labels={"pending": 1},
-            counters={"applied": 1},
+            row("a"), unknown("c", at=3), positions={0: (0, 1), 2: (0, 5)}, held=(letter("c", 3),),
+            labels={"pending": 1}, counters={"applied": 1},
         )
     )  # fmt: skip
     before = await everything(model.views)

@@ -39,7 +39,7 @@ MAX_RECORD_BYTES: Final = 1 << 20
 
 # How often a waiting reader looks for news: soon after traffic, else rarely enough to cost nothing.
 BUSY_SECONDS: Final = 0.002
-IDLE_SECONDS: Final = 0.025
+IDLE_SECONDS: Final = 0.05
 BUSY_FOR: Final = 1.0
 
 _SCHEMA = Path(__file__).with_name("log.sql")
@@ -199,7 +199,7 @@ class SqliteSource:
 
     async def poll(self, limit: int, wait: float) -> Polled:
         """Records of every partition that has news share ``limit``. A wait looks every 2 ms for a second after
-        traffic, then every 25 ms."""
+        traffic, then every 50 ms."""
         await asyncio.sleep(0)
         self._open()
         if not self._assigned:
