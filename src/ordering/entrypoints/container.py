@@ -107,8 +107,8 @@ def _http_options(settings: Settings, service: str) -> HttpOptions:
     return HttpOptions(
         service=service,
         version=version("ordering"),
-        broker=f"{settings.effective_mode}: {settings.log_dir}",
-        registry="built-in",
+        broker="built-in log",
+        registry="built-in registry",
         topic=settings.topic,
         group=settings.consumer_group,
         default_currency=settings.default_currency,
@@ -370,19 +370,9 @@ class Tools:
         )
 
     @cached_property
-    def outbox(self) -> Outbox:
-        """Unpublished events."""
-        return self.store
-
-    @cached_property
     def views(self) -> ReadModel:
         """The read model; there must be one."""
         return _opened(self._exits, SqliteViews.open, _existing(self._settings.order_dir / VIEW_FILE), exclusive=False)
-
-    @cached_property
-    def letters(self) -> DeadLetters:
-        """Held records."""
-        return self.views
 
     @cached_property
     def held(self) -> HeldRecords:

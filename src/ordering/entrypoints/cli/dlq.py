@@ -13,7 +13,7 @@ def list_letters(limit: int, output: out.Output) -> int:
     """Print dead letters, oldest first; records parked behind them are counted with ``dlq show``."""
 
     async def work(tools: Tools) -> int:
-        found = [letter_row(letter) for letter in await tools.letters.letters(limit)]
+        found = [letter_row(letter) for letter in await tools.views.letters(limit)]
         columns = ("orderId", "partition", "offset", "reason", "detail", "heldAt")
         out.rows(found, columns, output, empty="no dead letters")
         return 0
@@ -25,7 +25,7 @@ def show(order_id: str, output: out.Output) -> int:
     """Print an order's held records with their bytes."""
 
     async def work(tools: Tools) -> int:
-        letters = await tools.letters.letters(1_000, key=order_id)
+        letters = await tools.views.letters(1_000, key=order_id)
         found = [{**letter_row(letter), "value": _bytes(letter.record.value)} for letter in letters]
         columns = ("partition", "offset", "reason", "detail", "value")
         out.rows(found, columns, output, empty=f"nothing of {order_id} is held")

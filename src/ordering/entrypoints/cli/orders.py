@@ -13,7 +13,7 @@ def show(order_id: str, output: out.Output) -> int:
 
     async def work(tools: Tools) -> int:
         search = SourceSearch(tools.source)
-        trace = await InspectOrder(tools.store, tools.store, search, tools.views, tools.letters)(order_id)
+        trace = await InspectOrder(tools.store, tools.store, search, tools.views, tools.views)(order_id)
         found = await _facts(order_id, trace, tools)
         if output == "json":
             out.line(found)

@@ -10,7 +10,7 @@ def list_waiting(limit: int, output: out.Output, *, parked_only: bool) -> int:
     """Print unpublished events, oldest first."""
 
     async def work(tools: Tools) -> int:
-        found = [_row(row) for row in await tools.outbox.waiting(limit, parked_only=parked_only)]
+        found = [_row(row) for row in await tools.store.waiting(limit, parked_only=parked_only)]
         columns = ("orderId", "version", "eventId", "occurredAt", "parked")
         out.rows(found, columns, output, empty="the outbox is empty: every stored event is published")
         return 0
@@ -24,7 +24,7 @@ def retry(order_id: str | None, *, every: bool) -> int:
         raise StartupError("name an order, or give --all")
 
     async def work(tools: Tools) -> int:
-        count = await tools.outbox.retry(order_id)
+        count = await tools.store.retry(order_id)
         print(f"{count} parked {'order' if count == 1 else 'orders'} will be published again")
         return 0 if count or every else 1
 
