@@ -61,12 +61,12 @@ class Run:
     broken: int
 
 
-def wrk(port: int, script: str, seconds: float) -> Run:
+def wrk(port: int, script: str, seconds: int) -> Run:
     """Run a script against a loopback port."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "load.lua"
         path.write_text(script + DONE)
-        command = [*pinned(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", str(path)]
+        command = [*pinned(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(path)]
         answer = subprocess.run([*command, f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=True)
     found = re.search(r"RESULT (\d+) (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+)", answer.stdout)
     if found is None:

@@ -66,7 +66,7 @@ def noop_command(port: int) -> list[str]:
     return [*server, "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
 
 
-def closed_loop(report: Report, folder: Path, ports: Ports, rounds: int, seconds: float) -> int:
+def closed_loop(report: Report, folder: Path, ports: Ports, rounds: int, seconds: int) -> int:
     """create, update and read against the no-op; the number of orders made."""
     env = environment(folder, ports)
     runs: dict[str, list[Run]] = {
@@ -83,7 +83,7 @@ def closed_loop(report: Report, folder: Path, ports: Ports, rounds: int, seconds
         for number in range(rounds):
             runs["noop POST"].append(wrk(ports.noop, load.create("N", "/echo"), seconds))
             runs["create-order"].append(wrk(ports.cart, load.create(f"R{number}"), seconds))
-            runs["update-order"].append(wrk(ports.cart, load.update(f"R{number}"), seconds * 0.6))
+            runs["update-order"].append(wrk(ports.cart, load.update(f"R{number}"), max(1, seconds - 2)))
             made += runs["create-order"][-1].requests
     order = f"http://127.0.0.1:{ports.order}"
     count = runs["create-order"][-1].requests
@@ -208,7 +208,7 @@ def main() -> int:
     """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument(
         "--events", type=int, default=1_000_000, help="how many events to measure memory after; 0: none"
     )
