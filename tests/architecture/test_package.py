@@ -105,11 +105,11 @@ def test_the_lock_and_the_wheel_serve_from_an_empty_folder(
         try:
             answers = [health(port, process, log) for port in ports]
             process.send_signal(signal.SIGINT)
-            status = process.wait(timeout=10)
+            status = process.wait(timeout=30)
         finally:
             process.kill()
 
-    assert [answer["status"] for answer in answers] == ["healthy", "healthy"]
+    assert [answer["status"] for answer in answers] == ["ready", "ready"]
     assert status == 0, log.read_text()
 
 
@@ -123,11 +123,11 @@ def free_ports(count: int) -> list[int]:
 
 
 def health(port: int, process: subprocess.Popen[bytes], log: Path) -> dict[str, object]:
-    """Return the first answer of /health, within half a minute."""
+    """Return the answer of /health/ready once it is a good one, within half a minute."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5) as answer:
                 return dict(json.load(answer))
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.05)
