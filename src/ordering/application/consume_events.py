@@ -57,6 +57,7 @@ class EventConsumer:
         self._topic, self._limits = topic, limits or ConsumerLimits()
         self._assigned: set[int] = set()
         self._next_retry = 0.0
+        self._retried_up_to = ""
         self._known = False
         self._astray = False
         """Whether something was polled or gained since the source last stood at the stored positions."""
@@ -140,7 +141,11 @@ class EventConsumer:
 
     async def _retry_unknown_schemas(self) -> None:
         self._next_retry = self._runtime.monotonic() + self._limits.retry_seconds
-        for key in await self._store.held_keys(DeadReason.UNKNOWN_SCHEMA, self._limits.retry_keys_max):
+        limit = self._limits.retry_keys_max
+        keys = await self._store.held_keys(DeadReason.UNKNOWN_SCHEMA, limit, after=self._retried_up_to)
+        # A page a round, from where the last one ended: keys that never resolve must not starve those behind them.
+        self._retried_up_to = keys[-1] if len(keys) == limit else ""
+        for key in keys:
             try:
                 released = await self._held.release(key)
             except RegistryUnavailable:
@@ -163,6 +168,8 @@ class EventConsumer:
         for alarm in (Counter.GAPS, Counter.LATE):
             if alarm in changes.counters:
                 self._observer.changed(f"projection.{alarm}", topic=self._topic, events=changes.counters[alarm])
+        for row in changes.rows:
+            self._observer.noted("event.applied", key=row.key, version=row.version, held=row.held)
         for letter in changes.held:
             self._observer.counted("events_held")
             if letter.reason != DeadReason.PARKED:

@@ -52,6 +52,11 @@ class HeldRecords:
 
     async def discard_keyless(self, partition: int, offset: int, *, dry_run: bool = False) -> Released:
         """Drop a held record that has no readable key, so blocks nothing, by its place in the log."""
+        if not any(
+            (letter.record.partition, letter.record.offset) == (partition, offset)
+            for letter in await self._store.held(None)
+        ):
+            return Released(0, 0, 0, None)
         snapshot = await self._store.load(self._topic, ())
         if not dry_run:
             await self._store.commit(Changes(self._topic, snapshot.generation, {}, released=((partition, offset),)))

@@ -201,6 +201,7 @@ class GroupCommit:
             ticket.resolve(outcome)
             if isinstance(outcome, Stored) and ticket.write.event is not None:
                 stored.append((ticket.write.event, outcome))
+                self._observer.noted("event.stored", key=ticket.write.aggregate_id, version=ticket.write.event.version)
         if stored:
             self._on_stored(stored)
 

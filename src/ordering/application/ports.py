@@ -100,6 +100,8 @@ class BatchWriter(Protocol):
     Raises StoreUnavailable (nothing stored, the store as a whole cannot: full, busy, closed), WriteRejected (nothing
     stored, a row is at fault) or CommitAmbiguous (unknown; the adapter has dropped its connection, and the next call
     uses a fresh one on which it is safe to repeat the batch).
+
+    What decides is asked in this order: is the event id stored already, has the key an answer, is the version right.
     """
 
     async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]: ...
@@ -235,11 +237,11 @@ class ProjectionStore(Protocol):
         """All or nothing, durable. Raises StalePosition if a position or a row's revision is not as expected, or the
         live generation is another."""
 
-    async def held(self, key: str) -> Sequence[HeldRecord]:
-        """The key's held records in the log's order."""
+    async def held(self, key: str | None) -> Sequence[HeldRecord]:
+        """The key's held records in the log's order; of None those without a readable key."""
 
-    async def held_keys(self, reason: str, limit: int) -> Sequence[str]:
-        """Keys whose first held record has this reason."""
+    async def held_keys(self, reason: str, limit: int, *, after: str = "") -> Sequence[str]:
+        """Keys, ascending, whose first held record has this reason."""
 
 
 class OrderViews(Protocol):

@@ -7,7 +7,14 @@ from typing import Final
 import attrs
 
 from ordering.application.commands import OrderCodec
-from ordering.application.errors import OrderNotFound, ReadModelBehind, TopicNotFound, VersionNotReached
+from ordering.application.errors import (
+    BrokerUnavailable,
+    LogChanged,
+    OrderNotFound,
+    ReadModelBehind,
+    TopicNotFound,
+    VersionNotReached,
+)
 from ordering.application.messages import Counter, Place, ViewRow
 from ordering.application.ports import EventSource, OrderViews, Runtime
 from ordering.application.waiters import Waiters
@@ -107,7 +114,10 @@ class TopicIds:
             page = await self._views.ids(page[-1][0], PAGE)
 
     async def _reach_end(self) -> None:
-        ends = await self._source.end_offsets()
+        try:
+            ends = await self._source.end_offsets()
+        except LogChanged as error:  # nobody can say what this topic's end is until somebody acts
+            raise BrokerUnavailable(str(error)) from None
         deadline = self._runtime.monotonic() + END_SECONDS
         with self._waiters.waiting(None) as waiter:
             while True:
@@ -129,7 +139,10 @@ class ReadStats:
     async def __call__(self, *, ids: int) -> Stats:
         """Figures and at most ``ids`` order ids. Raises StoreUnavailable, BrokerUnavailable (the lag is unknown)."""
         stats = await self._views.stats()
-        lag = await self._source.lag(await self._views.positions(self._topic))
+        try:
+            lag = await self._source.lag(await self._views.positions(self._topic))
+        except LogChanged as error:
+            raise BrokerUnavailable(str(error)) from None
         page = await self._views.ids(None, ids + 1) if ids else ()
         return Stats(
             total=stats.total,

@@ -197,6 +197,7 @@ class OutboxRelay:
         self._seen.pop((aggregate, event.version), None)
         self._has_acked.set()
         self._observer.counted("events_published")
+        self._observer.noted("event.published", key=aggregate, version=event.version)
         del self._busy[aggregate]
         followers = self._behind.pop(aggregate, None)
         if followers and followers[0].version == event.version + 1:
@@ -215,7 +216,7 @@ class OutboxRelay:
     async def _park(self, event: NewEvent, reason: str) -> None:
         self._forget(event)
         self._seen.pop((event.aggregate_id, event.version), None)
-        self._observer.changed("outbox.parked", order=event.aggregate_id, version=event.version, reason=reason)
+        self._observer.changed("outbox.parked", key=event.aggregate_id, version=event.version, reason=reason)
         self._observer.counted("outbox_parked")
         try:
             await self._outbox.park(event.aggregate_id, reason)

@@ -194,5 +194,7 @@ async def test_keys_are_found_by_why_their_first_record_is_held(views: Views) ->
         )
     )
     assert sorted(await views.held_keys(DeadReason.UNKNOWN_SCHEMA, 9)) == ["a", "c"]
-    assert len(await views.held_keys(DeadReason.UNKNOWN_SCHEMA, 1)) == 1
+    assert await views.held_keys(DeadReason.UNKNOWN_SCHEMA, 1) == ["a"]
+    assert await views.held_keys(DeadReason.UNKNOWN_SCHEMA, 1, after="a") == ["c"]
+    assert [found.record.offset for found in await views.held(None)] == [7]
     assert await views.held_keys(DeadReason.CORRUPT, 9) == ["b"]

@@ -52,6 +52,7 @@ class TextDecoder:
 
     def __init__(self) -> None:
         self.knows_new = False
+        self.knows_new_of: set[str] = set()
         self.cured = False
         self.unavailable = False
 
@@ -67,7 +68,7 @@ class TextDecoder:
                 return Undecodable(DeadReason.CORRUPT, "it says so", key)
             text = text.removeprefix("bad ")
         if text.startswith("new"):
-            if not self.knows_new:
+            if not self.knows_new and key not in self.knows_new_of:
                 return Undecodable(DeadReason.UNKNOWN_SCHEMA, "id 99", key)
             text = text.removeprefix("new ")
         key, version, *rest = text.split(":")
@@ -138,15 +139,15 @@ class StrictViews:
             held = sum(letter.key == row.key for letter in self.letters_held.values())
             assert row.held == held, f"{row.key} says {row.held} held, {held} are"
 
-    async def held(self, key: str) -> Sequence[HeldRecord]:
+    async def held(self, key: str | None) -> Sequence[HeldRecord]:
         return [letter for _, letter in sorted(self.letters_held.items()) if letter.key == key]
 
-    async def held_keys(self, reason: str, limit: int) -> Sequence[str]:
+    async def held_keys(self, reason: str, limit: int, *, after: str = "") -> Sequence[str]:
         firsts: dict[str, str] = {}
         for _, letter in sorted(self.letters_held.items()):
             if letter.key is not None:
                 firsts.setdefault(letter.key, letter.reason)
-        return [key for key, first in firsts.items() if first == reason][:limit]
+        return [key for key, first in sorted(firsts.items()) if first == reason and key > after][:limit]
 
     async def get(self, key: str) -> ViewRow | None:
         return self.rows.get(key)

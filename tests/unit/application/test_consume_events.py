@@ -234,6 +234,16 @@ async def test_a_schema_the_registry_learns_later_releases_its_orders(bench: Rea
     assert bench.views.letters_held == {}
 
 
+async def test_orders_whose_schema_never_comes_do_not_starve_the_others(runtime: VirtualRuntime) -> None:
+    """Each round tries another page of them."""
+    bench = ReadBench(runtime, limits=ConsumerLimits(retry_keys_max=2)).start()
+    bench.append("new a:1", "new b:1", "new c:1", "new d:1", "new e:1")
+    await passing(1)
+    bench.decoder.knows_new_of = {"e"}
+    await passing(16)
+    assert bench.views.versions() == {"a": 0, "b": 0, "c": 0, "d": 0, "e": 1}
+
+
 async def test_trying_again_in_vain_writes_nothing(bench: ReadBench) -> None:
     """A schema that stays unknown costs reads, not a transaction per order and try."""
     bench.append("new a:1", "a:2")

@@ -120,6 +120,16 @@ async def test_a_keyless_letter_is_dropped_by_its_place(bench: ReadBench) -> Non
     assert len(bench.views.letters_held) == 3
 
 
+async def test_a_place_discards_only_a_letter_without_a_key(bench: ReadBench) -> None:
+    """A letter of an order leaves by its order, which keeps count of what it has; nothing leaves a place twice."""
+    (letter, *_) = await bench.views.letters(10)
+    assert letter.key is not None
+    before = dict(bench.views.letters_held)
+    assert await bench.held.discard_keyless(letter.record.partition, letter.record.offset) == Released(0, 0, 0, None)
+    assert await bench.held.discard_keyless(77, 77) == Released(0, 0, 0, None)
+    assert before == bench.views.letters_held
+
+
 async def test_a_release_that_loses_its_race_is_decided_again(bench: ReadBench) -> None:
     """Up to five times; then the loser is told."""
     bench.views.commit_faults = [StalePosition()] * 5

@@ -9,7 +9,7 @@ import pytest
 from ordering.adapters.avro.codec import OrderCodec
 from ordering.adapters.memory.log import MemoryLog
 from ordering.application.errors import OrderNotFound, ReadModelBehind, TopicNotFound, VersionNotReached
-from ordering.application.failures import BrokerUnavailable, Overloaded
+from ordering.application.failures import BrokerUnavailable, LogChanged, Overloaded
 from ordering.application.messages import DecodedEvent, Encoded, Lineage, OutgoingRecord, Place, Record, Snapshot
 from ordering.application.projection import project
 from ordering.application.queries import OrderDetails, ReadStats, TopicIds
@@ -237,6 +237,18 @@ async def test_ids_need_the_broker(readers: Readers) -> None:
     readers.source.unavailable = "all brokers down"
     with pytest.raises(BrokerUnavailable):
         await readers.ids(TOPIC)
+
+
+@pytest.mark.parametrize("query", ["ids", "stats"])
+async def test_a_log_that_is_another_one_is_an_outage_not_a_failure(readers: Readers, query: str) -> None:
+    """The consumer has halted; whoever asks for ends or lag is told that nobody knows them."""
+
+    async def changed(*_: object) -> None:
+        raise LogChanged("the topic was recreated")
+
+    readers.source.end_offsets = readers.source.lag = changed  # type: ignore[assignment, method-assign]
+    with pytest.raises(BrokerUnavailable, match="recreated"):
+        await (readers.ids(TOPIC) if query == "ids" else readers.stats(ids=0))
 
 
 # ------------------------------------------------------------------ statistics

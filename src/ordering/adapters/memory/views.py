@@ -72,12 +72,12 @@ class MemoryViews:
         _add(live.labels, changes.labels)
         _add(live.counters, changes.counters)
 
-    async def held(self, key: str) -> Sequence[HeldRecord]:
+    async def held(self, key: str | None) -> Sequence[HeldRecord]:
         return _held_for(self._available(), key)
 
-    async def held_keys(self, reason: str, limit: int) -> Sequence[str]:
+    async def held_keys(self, reason: str, limit: int, *, after: str = "") -> Sequence[str]:
         live = self._available()
-        keys = sorted({letter.key for letter in live.held.values() if letter.key is not None})
+        keys = sorted({letter.key for letter in live.held.values() if letter.key is not None and letter.key > after})
         return [key for key in keys if _held_for(live, key)[0].reason == reason][:limit]
 
     # ------------------------------------------------------------------ the queries' side
@@ -136,7 +136,7 @@ def _put(live: _Generation, row: ViewRow) -> None:
     live.rows[row.key] = row if stored is None else attrs.evolve(row, first=stored.first)
 
 
-def _held_for(live: _Generation, key: str) -> list[HeldRecord]:
+def _held_for(live: _Generation, key: str | None) -> list[HeldRecord]:
     return [letter for _, letter in sorted(live.held.items(), key=lambda one: one[0]) if letter.key == key]
 
 

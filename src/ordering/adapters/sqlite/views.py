@@ -66,10 +66,10 @@ INSERT OR REPLACE INTO held (generation, topic, partition, offset, timestamp, re
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _RELEASE = "DELETE FROM held WHERE generation = ? AND topic = ? AND partition = ? AND offset = ?"
-_HELD = "SELECT * FROM live_held WHERE key = ? ORDER BY topic, partition, offset LIMIT ?"
+_HELD = "SELECT * FROM live_held WHERE key IS ? ORDER BY topic, partition, offset LIMIT ?"
 _LETTERS = "SELECT * FROM live_held WHERE reason <> 'parked' ORDER BY held_at, topic, partition, offset LIMIT ?"
 _HELD_KEYS = """
-SELECT key FROM live_held h WHERE reason = ? AND key IS NOT NULL AND NOT EXISTS (
+SELECT key FROM live_held h WHERE reason = ? AND key > ? AND NOT EXISTS (
   SELECT 1 FROM live_held e
   WHERE e.key = h.key AND (e.topic, e.partition, e.offset) < (h.topic, h.partition, h.offset))
 ORDER BY key LIMIT ?
@@ -141,11 +141,11 @@ class SqliteViews:
     async def commit(self, changes: Changes) -> None:
         await self._writer.run(lambda connection: _store(connection, changes))
 
-    async def held(self, key: str) -> Sequence[HeldRecord]:
+    async def held(self, key: str | None) -> Sequence[HeldRecord]:
         return [_held_record(*row) for row in self._reader.query(_HELD, (key, -1))]
 
-    async def held_keys(self, reason: str, limit: int) -> Sequence[str]:
-        return [key for (key,) in self._reader.query(_HELD_KEYS, (reason, limit))]
+    async def held_keys(self, reason: str, limit: int, *, after: str = "") -> Sequence[str]:
+        return [key for (key,) in self._reader.query(_HELD_KEYS, (reason, after, limit))]
 
     # ------------------------------------------------------------------ the queries' side
 
