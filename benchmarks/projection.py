@@ -50,7 +50,7 @@ class Silent:
 
 def records(runtime: SystemRuntime) -> list[OutgoingRecord]:
     """A log's worth of placed orders with scattered ids and three items each."""
-    recorder, random = ChangeRecorder(OrderCodec(), runtime, TOPIC, "urn:benchmark"), Random(1)  # noqa: S311
+    recorder, random = ChangeRecorder(OrderCodec(), runtime, TOPIC, "urn:benchmark"), Random(1)
     dollars = find("USD")
     assert dollars is not None
     lines = tuple(OrderLine(f"ITEM-{n}", n, Decimal("10.25") * n) for n in (1, 2, 3))
@@ -112,7 +112,6 @@ async def project(folder: Path, runtime: SystemRuntime, view: Path) -> float:
 
 async def main(folder: Path, rounds: int) -> None:
     """Fill, take turns, tell."""
-    folder.mkdir(mode=0o700)
     runtime = SystemRuntime()
     await fill(folder, runtime)
     alone, whole = [], []
@@ -129,4 +128,5 @@ async def main(folder: Path, rounds: int) -> None:
 
 
 if __name__ == "__main__":
+    Path(sys.argv[1]).mkdir(mode=0o700)
     uvloop.run(main(Path(sys.argv[1]), int(sys.argv[2])))
