@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import apsw
-import msgspec
 
 from ordering.adapters.sqlite.database import Reader, Refused, Writer, open_writer
+from ordering.adapters.sqlite.rows import pack_headers, unpack_headers
 from ordering.application.failures import (
     BrokerUnavailable,
     CommitAmbiguous,
@@ -57,9 +57,6 @@ _READ = """
 SELECT offset, timestamp, key, value, headers FROM records WHERE partition = ? AND offset >= ? ORDER BY offset LIMIT ?
 """
 _TIMESTAMP = "SELECT timestamp FROM records WHERE partition = ? AND offset >= ? ORDER BY offset LIMIT 1"
-
-_pack_headers = msgspec.msgpack.Encoder().encode
-_unpack_headers = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
 
 _Row = tuple[int, int, bytes, bytes, bytes]
 """Partition, timestamp, key, headers, value."""
@@ -130,7 +127,7 @@ class SqlitePublisher:
             return Rejected(f"topic {record.topic} does not exist")
         if not 0 <= record.partition < self._partitions:
             return Rejected(f"topic {record.topic} has no partition {record.partition}")
-        headers = _pack_headers(record.headers)
+        headers = pack_headers(record.headers)
         size = len(record.key) + len(record.value) + len(headers)
         if size > self._max:
             return Rejected(f"a record of {size} bytes is over the limit of {self._max}")
@@ -305,7 +302,7 @@ class SqliteSource:
     def _read(self, partition: int, count: int) -> list[Record]:
         at = self._positions[partition]
         records = [
-            Record(self._topic, partition, offset, timestamp, key, value, _unpack_headers(headers))
+            Record(self._topic, partition, offset, timestamp, key, value, unpack_headers(headers))
             for offset, timestamp, key, value, headers in self._query(_READ, (partition, at, count))
         ]
         if len(records) != count or records[-1].offset != at + count - 1:

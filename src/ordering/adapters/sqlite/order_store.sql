@@ -35,6 +35,11 @@ CREATE TABLE IF NOT EXISTS outbox (
   UNIQUE (aggregate_id, version)
 ) STRICT;
 
+-- No event gets into the journal without getting into the outbox.
+CREATE TRIGGER IF NOT EXISTS journal_is_published AFTER INSERT ON journal BEGIN
+  INSERT INTO outbox (seq, aggregate_id, version) VALUES (new.seq, new.aggregate_id, new.version);
+END;
+
 CREATE TABLE IF NOT EXISTS parked (
   aggregate_id TEXT PRIMARY KEY,
   reason       TEXT NOT NULL

@@ -1,14 +1,17 @@
-"""Between journal rows and events."""
+"""Between rows and what they stand for: headers in every file, events in the journal."""
 
-import struct
-from typing import Any
+from typing import Any, Final
 
-from ordering.application.messages import Encoded, Headers, NewEvent
+import msgspec
+
+from ordering.application.messages import Encoded, NewEvent
 
 # The columns ``event_of`` expects, of a journal row called j.
 EVENT_COLUMNS = "j.event_id, j.aggregate_id, j.version, j.topic, j.key, j.headers, j.schema, j.body, j.occurred_at"
 
-_LENGTHS = struct.Struct("<II")
+pack_headers: Final = msgspec.msgpack.Encoder().encode
+"""Headers as one column. MessagePack was the fastest of what was measured, both ways."""
+unpack_headers: Final = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
 
 
 def event_of(row: tuple[Any, ...]) -> NewEvent:
@@ -16,25 +19,3 @@ def event_of(row: tuple[Any, ...]) -> NewEvent:
     return NewEvent(
         event_id, aggregate_id, version, topic, key, unpack_headers(headers), Encoded(schema, body), occurred_at
     )
-
-
-def pack_headers(headers: Headers) -> bytes:
-    """Each header as two lengths, its name and its value."""
-    packed = bytearray()
-    for name, value in headers:
-        text = name.encode()
-        packed += _LENGTHS.pack(len(text), len(value))
-        packed += text
-        packed += value
-    return bytes(packed)
-
-
-def unpack_headers(packed: bytes) -> Headers:
-    headers, at = [], 0
-    while at < len(packed):
-        name_size, value_size = _LENGTHS.unpack_from(packed, at)
-        at += _LENGTHS.size
-        value_at = at + name_size
-        headers.append((packed[at:value_at].decode(), packed[value_at : value_at + value_size]))
-        at = value_at + value_size
-    return tuple(headers)

@@ -8,6 +8,7 @@ import apsw
 import msgspec
 
 from ordering.adapters.sqlite.database import Reader, Writer, open_writer
+from ordering.adapters.sqlite.rows import pack_headers, unpack_headers
 from ordering.application.failures import StalePosition
 from ordering.application.messages import (
     Changes,
@@ -84,8 +85,6 @@ _HELD_COUNTS = """
 SELECT (SELECT count(DISTINCT key) FROM live_held), (SELECT count(*) FROM live_held WHERE reason <> 'parked')
 """
 
-_pack = msgspec.msgpack.encode
-_unpack_headers = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
 _json = msgspec.json.encode
 _missing_of = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
 
@@ -292,7 +291,7 @@ def _held_values(generation: int, letter: HeldRecord) -> tuple[Any, ...]:
         record.timestamp,
         record.key,
         record.value,
-        _pack(record.headers),
+        pack_headers(record.headers),
         letter.key,
         letter.reason,
         letter.detail,
@@ -313,5 +312,5 @@ def _held_record(
     detail: str,
     held_at: int,
 ) -> HeldRecord:
-    record = Record(topic, partition, offset, timestamp, record_key, value, _unpack_headers(headers))
+    record = Record(topic, partition, offset, timestamp, record_key, value, unpack_headers(headers))
     return HeldRecord(record, key, reason, detail, held_at)

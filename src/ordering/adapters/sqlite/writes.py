@@ -22,7 +22,6 @@ _APPEND = """
 INSERT INTO journal (number, version, event_id, aggregate_id, topic, key, headers, schema, body, occurred_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_ENQUEUE = "INSERT INTO outbox (seq, aggregate_id, version) VALUES (?, ?, ?)"
 _EARLIER = "SELECT EXISTS (SELECT 1 FROM outbox WHERE aggregate_id = ? AND version < ?)"
 _KNOWN = "SELECT EXISTS (SELECT 1 FROM journal WHERE event_id = ? AND aggregate_id = ? AND version = ?)"
 _VERSION = "SELECT version FROM orders WHERE order_id = ?"
@@ -87,7 +86,6 @@ def _append(connection: apsw.Connection, number: int, event: NewEvent) -> None:
             event.occurred_at,
         ),
     )
-    connection.execute(_ENQUEUE, (connection.last_insert_rowid(), event.aggregate_id, event.version))
 
 
 def _is_first_in_line(connection: apsw.Connection, event: NewEvent) -> bool:
