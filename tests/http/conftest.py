@@ -16,7 +16,7 @@ BODIES: dict[str, Callable[[Path], Body]] = {
 
 
 @pytest.fixture(
-    scope="session",
+    scope="package",  # not longer: its event loop would be every later test's, whatever loop these ask for
     params=[pytest.param(name, marks=pytest.mark.process if name == "processes" else ()) for name in BODIES],
 )
 async def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:

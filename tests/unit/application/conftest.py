@@ -1,5 +1,7 @@
 """Async tests of this folder run in virtual time."""
 
+import asyncio
+
 import pytest
 
 from tests.unit.application.runtime import RecordingObserver, VirtualLoop, VirtualRuntime
@@ -12,8 +14,9 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 
 @pytest.fixture
-def runtime() -> VirtualRuntime:
-    """Virtual time."""
+async def runtime() -> VirtualRuntime:
+    """Virtual time. An async fixture of a wider scope that is still open would impose its own loop: real waiting."""
+    assert isinstance(asyncio.get_running_loop(), VirtualLoop)
     return VirtualRuntime()
 
 
