@@ -131,11 +131,15 @@ class MemoryBody:
     keeps = False
 
     def __init__(self, folder: Path) -> None:
-        self._settings = Settings(mode=Mode.EMBEDDED, data_dir=folder, seed=1)
+        self.settings = Settings(mode=Mode.EMBEDDED, data_dir=folder, seed=1)
+
+    def parts(self) -> tuple[container.Cart, container.Order]:
+        """Both services' containers, before anything in them is made."""
+        return container.memory(self.settings, ServiceObserver(_ErrorsOnly()))
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[Clients]:
-        cart, order = container.memory(self._settings, ServiceObserver(_ErrorsOnly()))
+        cart, order = self.parts()
         services = container.cart_service(cart, AsyncExitStack()), container.order_service(order, AsyncExitStack())
         async with _services(*services) as clients:
             yield clients
@@ -147,13 +151,13 @@ class EmbeddedBody:
     keeps = True
 
     def __init__(self, folder: Path) -> None:
-        self._settings = Settings(mode=Mode.EMBEDDED, data_dir=folder, seed=1)
+        self.settings = Settings(mode=Mode.EMBEDDED, data_dir=folder, seed=1)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[Clients]:
         observer = ServiceObserver(_ErrorsOnly())
-        cart = container.service("cart", self._settings, observer)
-        order = container.service("order", self._settings, observer)
+        cart = container.service("cart", self.settings, observer)
+        order = container.service("order", self.settings, observer)
         async with _services(cart, order) as clients:
             yield clients
 
@@ -162,7 +166,7 @@ class EmbeddedBody:
 async def _services(cart: Service, order: Service) -> AsyncIterator[Clients]:
     """Both services with their loops, ended in the worker's order."""
     async with _loops(cart), _loops(order), _clients(cart.app, order.app) as clients:
-        await _until_ready(clients)
+        await until_ready(clients)
         yield clients
 
 
@@ -207,7 +211,7 @@ class ProcessBody:
                 httpx.AsyncClient(base_url=f"http://127.0.0.1:{cart}", timeout=30) as to_cart,
                 httpx.AsyncClient(base_url=f"http://127.0.0.1:{order}", timeout=30) as to_order,
             ):
-                await _until_ready((to_cart, to_order), process)
+                await until_ready((to_cart, to_order), process)
                 yield to_cart, to_order
         finally:
             if process.returncode is None:
@@ -222,7 +226,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _until_ready(clients: Clients, process: "asyncio.subprocess.Process | None" = None) -> None:
+async def until_ready(clients: Clients, process: "asyncio.subprocess.Process | None" = None) -> None:
     """Ask both until they say so; what they last said is in the failure."""
     last = ""
     try:
