@@ -4,7 +4,7 @@ import asyncio
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -23,13 +23,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ordering.adapters.memory.log import MemoryPublisher, MemorySource
-from ordering.application.messages import OutgoingRecord
-from ordering.entrypoints import container
 from tests.http.api_model import RETRIED, STEPS, Expected, Model, Placed, Write, parsed
+from tests.http.api_systems import SYSTEMS
 from tests.http.api_writes import CHANGES, CREATES, FRESH, INVALID, KEYS, ORDER_IDS, PLAIN_CREATES, change
-from tests.http.systems import EmbeddedBody, MemoryBody, until_ready
-from tests.unit.application.runtime import VirtualLoop, VirtualRuntime, settling
+from tests.http.systems import until_ready
+from tests.unit.application.runtime import settling
 
 T = TypeVar("T")
 CREATE, UPDATE = "/api/create-order", "/api/update-order"
@@ -48,63 +46,6 @@ BAD_READS = [
     (IDS, {"topicName": "payments"}, 404, "topic-not-found", []),
     (STATS, {"ids": "no"}, 400, "invalid-input", [("ids", "invalid-type")]),
 ]
-
-
-class VirtualBody(MemoryBody):
-    """The memory system in virtual time, with a broker that can go away."""
-
-    publisher: MemoryPublisher
-    source: MemorySource
-    views: container.ReadModel
-
-    def parts(self) -> tuple[container.Cart, container.Order]:
-        """The same containers on another clock."""
-        cart, order = super().parts()
-        for part in (cart, order):
-            part.runtime.override(VirtualRuntime())
-        self.publisher, self.source = cart.publisher(), order.source()  # type: ignore[assignment]
-        self.views = order.views()
-        return cart, order
-
-    async def counters(self) -> Mapping[str, int]:
-        """What the read model counted."""
-        return (await self.views.stats()).counters
-
-    def fail(self, *, takes_one_more: bool) -> None:
-        """The broker goes: at once, or after the next record, whose acknowledgement gets lost."""
-
-        def is_last(_record: OutgoingRecord) -> None:
-            self.publisher.unavailable = "gone"
-
-        self.source.unavailable = "gone"
-        self.publisher.lose_acks = takes_one_more
-        if takes_one_more:
-            self.publisher.verdict = is_last
-        else:
-            self.publisher.unavailable = "gone"
-
-    def heal(self) -> None:
-        """The broker is back."""
-        self.publisher.unavailable = self.source.unavailable = None
-        self.publisher.lose_acks, self.publisher.verdict = False, lambda _record: None
-
-
-class DurableBody(EmbeddedBody):
-    """The embedded system, with a look into its read model."""
-
-    async def counters(self) -> Mapping[str, int]:
-        """What the read model counted in all its lives."""
-        tools = container.Tools(self.settings)
-        try:
-            return (await tools.views.stats()).counters
-        finally:
-            await tools.close()
-
-
-SYSTEMS: dict[str, Any] = {
-    "memory": (VirtualBody, VirtualLoop),
-    "embedded": (DurableBody, asyncio.new_event_loop),
-}
 
 
 class WholeHttpApi(RuleBasedStateMachine):

@@ -1,0 +1,68 @@
+"""The memory and the embedded system for the state machine: a broker that goes, and what the read model counted."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from ordering.adapters.memory.log import MemoryPublisher, MemorySource
+from ordering.application.messages import OutgoingRecord
+from ordering.entrypoints import container
+from tests.http.systems import EmbeddedBody, MemoryBody
+from tests.unit.application.runtime import VirtualLoop, VirtualRuntime
+
+
+class VirtualBody(MemoryBody):
+    """The memory system in virtual time, with a broker that can go away."""
+
+    publisher: MemoryPublisher
+    source: MemorySource
+    views: container.ReadModel
+
+    def parts(self) -> tuple[container.Cart, container.Order]:
+        """The same containers on another clock."""
+        cart, order = super().parts()
+        for part in (cart, order):
+            part.runtime.override(VirtualRuntime())
+        self.publisher, self.source = cart.publisher(), order.source()  # type: ignore[assignment]
+        self.views = order.views()
+        return cart, order
+
+    async def counters(self) -> Mapping[str, int]:
+        """What the read model counted."""
+        return (await self.views.stats()).counters
+
+    def fail(self, *, takes_one_more: bool) -> None:
+        """The broker goes: at once, or after the next record, whose acknowledgement gets lost."""
+
+        def is_last(_record: OutgoingRecord) -> None:
+            self.publisher.unavailable = "gone"
+
+        self.source.unavailable = "gone"
+        self.publisher.lose_acks = takes_one_more
+        if takes_one_more:
+            self.publisher.verdict = is_last
+        else:
+            self.publisher.unavailable = "gone"
+
+    def heal(self) -> None:
+        """The broker is back."""
+        self.publisher.unavailable = self.source.unavailable = None
+        self.publisher.lose_acks, self.publisher.verdict = False, lambda _record: None
+
+
+class DurableBody(EmbeddedBody):
+    """The embedded system, with a look into its read model."""
+
+    async def counters(self) -> Mapping[str, int]:
+        """What the read model counted in all its lives."""
+        tools = container.Tools(self.settings)
+        try:
+            return (await tools.views.stats()).counters
+        finally:
+            await tools.close()
+
+
+SYSTEMS: dict[str, Any] = {
+    "memory": (VirtualBody, VirtualLoop),
+    "embedded": (DurableBody, asyncio.new_event_loop),
+}
