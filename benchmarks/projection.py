@@ -38,6 +38,9 @@ class Silent:
     def changed(self, what: str, **facts: object) -> None:
         """Nothing."""
 
+    def alarmed(self, what: str, **facts: object) -> None:
+        """Nothing."""
+
     def noted(self, what: str, **facts: object) -> None:
         """Nothing."""
 

@@ -17,6 +17,7 @@ from ordering.application.failures import (
     RegistryUnavailable,
     StalePosition,
     StoreUnavailable,
+    WriteRejected,
 )
 from ordering.application.messages import Changes, Counter, DeadReason, DecodedEvent, Record, Undecodable
 from ordering.application.ports import EventDecoder, EventSource, Observer, ProjectionStore, Runtime
@@ -58,6 +59,7 @@ class EventConsumer:
         self._assigned: set[int] = set()
         self._next_retry = 0.0
         self._retried_up_to = ""
+        self._stale = False
         self._known = False
         self._astray = False
         """Whether something was polled or gained since the source last stood at the stored positions."""
@@ -78,8 +80,8 @@ class EventConsumer:
                 await self._step()
             except LogChanged as error:
                 self.halted, self.trouble = True, str(error)
-                self._observer.changed("consumer.halted", topic=self._topic, reason=str(error))
-            except (BrokerUnavailable, StoreUnavailable, CommitAmbiguous) as error:
+                self._observer.alarmed("consumer.halted", topic=self._topic, reason=str(error))
+            except (BrokerUnavailable, StoreUnavailable, CommitAmbiguous, WriteRejected) as error:
                 # Whatever was polled and not stored is read again from the stored position.
                 self._astray = True
                 self._pause(str(error))
@@ -100,7 +102,7 @@ class EventConsumer:
             self._observer.changed("consumer.assigned", topic=self._topic, partitions=sorted(self._assigned))
         if polled.records:
             await self._apply(polled.records)
-        if self.trouble is not None:
+        if self.trouble is not None and not self._stale:
             self.trouble = None
             self._observer.changed("consumer.consuming", topic=self._topic)
         if self._runtime.monotonic() >= self._next_retry:
@@ -118,7 +120,24 @@ class EventConsumer:
         self._known = True
 
     async def _apply(self, records: Sequence[Record]) -> None:
-        events = await self._decoder.decode(records)
+        """Project a batch, however the store takes it: a record the store refuses becomes a dead letter."""
+        parts = [(records, await self._decoder.decode(records))]
+        while parts:
+            part, events = parts.pop()
+            try:
+                if not await self._project(part, events):
+                    return
+            except WriteRejected as error:
+                if len(part) > 1:  # halve until it stands alone, the first half first
+                    middle = len(part) // 2
+                    parts += [(part[middle:], events[middle:]), (part[:middle], events[:middle])]
+                elif isinstance(events[0], DecodedEvent):
+                    parts.append((part, [Undecodable(DeadReason.REFUSED, str(error), events[0].key)]))
+                else:
+                    raise
+
+    async def _project(self, records: Sequence[Record], events: Events) -> bool:
+        """One transaction; False if it lost its race, so that nothing after it may be projected."""
         keys = {event.key for event in events if event.key is not None}
         snapshot = await self._store.load(self._topic, keys)
         changes = project(self._topic, snapshot, records, events, self._runtime.now())
@@ -127,10 +146,16 @@ class EventConsumer:
         except StalePosition:
             self._observer.counted("projection_stale")
             self._astray = True
-            return
+            if self._stale:  # twice in a row: somebody else is at work here, so give way instead of spinning
+                self._pause("somebody else keeps changing this read model")
+                await self._runtime.sleep(self._limits.pause_seconds)
+            self._stale = True
+            return False
+        self._stale = False
         self._report(changes)
         self._waiters.notify(keys)
         await self._source.commit({partition: reached for partition, (_, reached) in changes.positions.items()})
+        return True
 
     async def _rewind(self) -> None:
         """Go on from the stored positions in every partition that is ours; nothing is polled until that is done."""
@@ -159,7 +184,7 @@ class EventConsumer:
 
     def _pause(self, reason: str) -> None:
         if self.trouble is None:
-            self._observer.changed("consumer.paused", topic=self._topic, reason=reason)
+            self._observer.alarmed("consumer.paused", topic=self._topic, reason=reason)
         self.trouble = reason
 
     def _report(self, changes: Changes) -> None:
@@ -167,13 +192,13 @@ class EventConsumer:
             self._observer.counted(f"events_{name}", amount)
         for alarm in (Counter.GAPS, Counter.LATE):
             if alarm in changes.counters:
-                self._observer.changed(f"projection.{alarm}", topic=self._topic, events=changes.counters[alarm])
+                self._observer.alarmed(f"projection.{alarm}", topic=self._topic, events=changes.counters[alarm])
         for row in changes.rows:
             self._observer.noted("event.applied", key=row.key, version=row.version, held=row.held)
         for letter in changes.held:
             self._observer.counted("events_held")
             if letter.reason != DeadReason.PARKED:
-                self._observer.changed(
+                self._observer.alarmed(
                     "dead_letter",
                     key=letter.key,
                     partition=letter.record.partition,

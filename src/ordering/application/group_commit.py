@@ -42,6 +42,7 @@ class CommitLimits:
     wait_seconds: float = 10.0
     resolve_seconds: float = 10.0
     resolve_pause_seconds: float = 0.05
+    trouble_seconds: float = 5.0
 
 
 class _State(Enum):
@@ -84,6 +85,15 @@ class GroupCommit:
         self._wake = asyncio.Event()
         self._expiry_set = False
         self._stopping = False
+        self._outage: str | None = None
+        self._outage_at = 0.0
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the store took nothing the last time it was asked, if that was just now; without traffic nobody asks,
+        so an old answer says nothing."""
+        recent = self._runtime.monotonic() - self._outage_at < self._limits.trouble_seconds
+        return self._outage if recent else None
 
     @property
     def waiting(self) -> int:
@@ -183,17 +193,26 @@ class GroupCommit:
             if len(part) > 1:
                 middle = len(part) // 2
                 return [part[middle:], part[:middle]]
-            self._observer.changed("write.rejected", aggregate=part[0].write.aggregate_id, error=str(error))
+            self._observer.alarmed("write.rejected", aggregate=part[0].write.aggregate_id, error=str(error))
             self._fail(part, StoreUnavailable("it refused this change"))
         except NotStored as error:
+            self._note_outage(str(error))
             self._fail(part, error)
         except CommitAmbiguous:
             await self._resolve(part)
         return []
 
+    def _note_outage(self, reason: str) -> None:
+        if self._outage is None:
+            self._observer.alarmed("store.unavailable", reason=reason)
+        self._outage, self._outage_at = reason, self._runtime.monotonic()
+
     async def _write(self, part: list[_Ticket]) -> None:
         began = self._runtime.monotonic()
         outcomes = await self._writer.write([ticket.write for ticket in part])
+        if self._outage is not None:
+            self._outage = None
+            self._observer.changed("store.available")
         self._observer.measured("commit_seconds", self._runtime.monotonic() - began)
         self._observer.measured("commit_batch", len(part))
         stored: list[tuple[NewEvent, Stored]] = []
@@ -208,7 +227,7 @@ class GroupCommit:
     async def _resolve(self, part: list[_Ticket]) -> None:
         """Find out about an ambiguous commit by repeating the very same batch: a stored event id answers Stored."""
         give_up = self._runtime.monotonic() + self._limits.resolve_seconds
-        self._observer.changed("commit.ambiguous", requests=len(part))
+        self._observer.alarmed("commit.ambiguous", requests=len(part))
         while self._runtime.monotonic() < give_up:
             await self._runtime.sleep(self._limits.resolve_pause_seconds)
             try:
@@ -218,7 +237,7 @@ class GroupCommit:
             except WriteRejected:
                 break
             return
-        self._observer.changed("commit.unknown", requests=len(part))
+        self._observer.alarmed("commit.unknown", requests=len(part))
         self._fail(part, OutcomeUnknown())
 
     @staticmethod

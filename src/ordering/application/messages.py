@@ -254,6 +254,8 @@ class DeadReason(StrEnum):
     KEY_MISMATCH = "key-mismatch"
     UNCONVERTIBLE = "unconvertible"
     VERSION_CONFLICT = "version-conflict"
+    REFUSED = "refused"
+    """The read model's store does not take what this record holds."""
     PARKED = "parked"
     """Nothing wrong with this record itself: an earlier one of its key is held, and order is kept."""
 

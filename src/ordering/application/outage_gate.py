@@ -75,7 +75,14 @@ class OutageGate:
             self._full = f"{backlog.unpublished} events wait for delivery, the limit is {limits.events}"
         elif age > limits.seconds:
             self._full = f"the oldest undelivered event is {age:.0f} s old, the limit is {limits.seconds:.0f} s"
-        elif self._free_bytes is not None and self._free_bytes() < limits.free_bytes:
-            self._full = f"less than {limits.free_bytes} bytes are free on the disk"
         else:
-            self._full = None
+            self._full = self._disk_full()
+
+    def _disk_full(self) -> str | None:
+        if self._free_bytes is None:
+            return None
+        try:
+            enough = self._free_bytes() >= self._limits.free_bytes
+        except OSError as error:
+            return f"nobody can tell how much is free on the disk: {error}"
+        return None if enough else f"less than {self._limits.free_bytes} bytes are free on the disk"

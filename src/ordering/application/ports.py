@@ -66,6 +66,9 @@ class Observer(Protocol):
     def changed(self, what: str, **facts: object) -> None:
         """A state of the whole service changed (logged at INFO)."""
 
+    def alarmed(self, what: str, **facts: object) -> None:
+        """Something somebody should look at (logged at WARNING)."""
+
     def noted(self, what: str, **facts: object) -> None:
         """Something about a single order (logged at DEBUG)."""
 
@@ -235,7 +238,8 @@ class ProjectionStore(Protocol):
 
     async def commit(self, changes: Changes) -> None:
         """All or nothing, durable. Raises StalePosition if a position or a row's revision is not as expected, or the
-        live generation is another."""
+        live generation is another; WriteRejected for values the store cannot hold; CommitAmbiguous (unknown: what is
+        stored shows in the positions)."""
 
     async def held(self, key: str | None) -> Sequence[HeldRecord]:
         """The key's held records in the log's order; of None those without a readable key."""

@@ -8,6 +8,7 @@ event of each aggregate. Two relays can therefore repeat events, but never reord
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Iterable
 
@@ -35,6 +36,7 @@ class RelayLimits:
     mark_pause_seconds: float = 0.02
     sweep_seconds: float = 1.0
     tick_seconds: float = 0.5
+    backlog_seconds: float = 0.1
     late_seconds: float = 5.0
     """An event that waits longer than this, counted from when this relay first saw it, means an outage."""
 
@@ -114,6 +116,8 @@ class OutboxRelay:
             self._runtime.spawn(self._sweep_loop(), name="relay-sweep"),
             self._runtime.spawn(self._mark_loop(), name="relay-mark"),
         ]
+        if self._gate.watches_backlog:
+            loops.append(self._runtime.spawn(self._backlog_loop(), name="relay-backlog"))
         for number in range(self._limits.publishes_at_once):
             loops.append(self._runtime.spawn(self._publish_loop(), name=f"relay-publish-{number}"))
         try:
@@ -186,7 +190,7 @@ class OutboxRelay:
         recorded = await self._outbox.partitions(topic, found)
         if recorded != found:
             # Keys keep their partitions for ever, so growth changes nothing for us; people should know.
-            self._observer.changed("topic.partitions_differ", topic=topic, recorded=recorded, found=found)
+            self._observer.alarmed("topic.partitions_differ", topic=topic, recorded=recorded, found=found)
         self._partitions[topic] = recorded
         return recorded
 
@@ -209,14 +213,14 @@ class OutboxRelay:
     def _unsent(self, event: NewEvent, reason: str) -> None:
         self._forget(event)
         if self._fault is None:
-            self._observer.changed("relay.outage", reason=reason)
+            self._observer.alarmed("relay.outage", reason=reason)
         self._fault = reason
         self._show(reason)
 
     async def _park(self, event: NewEvent, reason: str) -> None:
         self._forget(event)
         self._seen.pop((event.aggregate_id, event.version), None)
-        self._observer.changed("outbox.parked", key=event.aggregate_id, version=event.version, reason=reason)
+        self._observer.alarmed("outbox.parked", key=event.aggregate_id, version=event.version, reason=reason)
         self._observer.counted("outbox_parked")
         try:
             await self._outbox.park(event.aggregate_id, reason)
@@ -311,10 +315,15 @@ class OutboxRelay:
                 self._step_down()
             self._leading = leading
             self._show(self._late() if leading else await self._lease.holders_view())
-            if self._gate.watches_backlog:
-                self._gate.judge_backlog(await self._outbox.summary(), self._runtime.now())
         except StoreUnavailable:
             return  # the store says so itself to every command
+
+    async def _backlog_loop(self) -> None:
+        """A loop of its own: a probe of a hanging broker must not let the backlog grow unseen."""
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                self._gate.judge_backlog(await self._outbox.summary(), self._runtime.now())
+            await self._runtime.sleep(self._limits.backlog_seconds)
 
     async def _probe(self) -> None:
         try:

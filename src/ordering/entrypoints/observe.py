@@ -87,6 +87,9 @@ class ServiceObserver:
     def changed(self, what: str, **facts: object) -> None:
         self._logger.info(what, **facts)
 
+    def alarmed(self, what: str, **facts: object) -> None:
+        self._logger.warning(what, **facts)
+
     def noted(self, what: str, **facts: object) -> None:
         self._logger.debug(what, **facts)
 

@@ -12,6 +12,7 @@ from ordering.application.failures import (
     BrokerUnavailable,
     RegistryUnavailable,
     StalePosition,
+    WriteRejected,
 )
 from ordering.application.messages import (
     Changes,
@@ -94,6 +95,8 @@ class StrictViews:
         self.load_faults: list[Exception | None] = []
         self.commit_faults: list[Exception | tuple[Exception, bool] | None] = []
         self.commits = 0
+        self.refuses: set[bytes] = set()
+        """Bodies the store cannot hold in a row."""
 
     async def identity(self, topic: str) -> LogIdentity | None:
         return self.identities.get(topic)
@@ -110,6 +113,8 @@ class StrictViews:
     async def commit(self, changes: Changes) -> None:
         fault = self.commit_faults.pop(0) if self.commit_faults else None
         error, anyway = fault if isinstance(fault, tuple) else (fault, False)
+        if any(row.encoded is not None and row.encoded.body in self.refuses for row in changes.rows):
+            raise WriteRejected("too long")
         if error is not None and not anyway:
             raise error
         self.apply(changes)

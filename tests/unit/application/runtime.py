@@ -108,6 +108,9 @@ class RecordingObserver:
     def changed(self, what: str, **facts: object) -> None:
         self.changes.append((what, facts))
 
+    def alarmed(self, what: str, **facts: object) -> None:
+        self.changes.append((what, facts))
+
     def noted(self, what: str, **facts: object) -> None:
         pass
 

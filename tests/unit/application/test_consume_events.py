@@ -10,7 +10,7 @@ from ordering.application.failures import (
     StalePosition,
     StoreUnavailable,
 )
-from ordering.application.messages import Changes, LogIdentity
+from ordering.application.messages import Changes, DeadReason, LogIdentity
 from tests.unit.application.read_bench import ReadBench
 from tests.unit.application.runtime import VirtualRuntime, passing
 
@@ -263,6 +263,30 @@ async def test_losing_every_race_for_a_held_order_does_not_end_the_consumer(benc
     await passing(5)
     assert not bench.running.done()
     await passing(6)
+    assert bench.views.versions() == {"a": 1}
+
+
+async def test_a_record_the_store_refuses_stops_only_its_order(bench: ReadBench) -> None:
+    """It becomes a dead letter; what was read with it is applied, in order."""
+    bench.views.refuses = {b"b@1"}
+    bench.append("a:1", "b:1", "a:2", "c:1")
+    await passing(2)
+    bench.append("b:2")
+    await passing(2)
+    assert bench.views.versions() == {"a": 2, "b": 0, "c": 1}
+    assert [letter.reason for letter in await bench.views.held("b")] == [DeadReason.REFUSED, DeadReason.PARKED]
+    assert bench.consumer.trouble is None
+
+
+async def test_losing_every_race_gives_way_instead_of_spinning(bench: ReadBench) -> None:
+    """A second writer that never rests: said aloud, tried again after a pause, and over when it is over."""
+    bench.views.commit_faults = [StalePosition()] * 6
+    bench.append("a:1")
+    await passing(1)
+    assert bench.consumer.trouble == "somebody else keeps changing this read model"
+    assert bench.observer.counts["projection_stale"] <= 4
+    await passing(5)
+    assert bench.consumer.trouble is None
     assert bench.views.versions() == {"a": 1}
 
 

@@ -245,6 +245,19 @@ async def test_an_unavailable_store_fails_one_batch_and_the_next_is_tried(bench:
     assert bench.offered == ["c-1"]
 
 
+async def test_a_store_outage_is_told_once_and_its_end_too(bench: Bench) -> None:
+    """Readiness has the reason while it is fresh; without traffic nobody asks the store, so it fades."""
+    bench.store.faults = [StoreUnavailable("the disk is full")] * 2
+    await asyncio.gather(*bench.submit("a"))
+    await asyncio.gather(*bench.submit("b"))
+    assert bench.commit.trouble == str(StoreUnavailable("the disk is full"))
+    await passing(6)
+    assert bench.commit.trouble is None
+    await asyncio.gather(*bench.submit("c"))
+    assert bench.commit.trouble is None
+    assert bench.observer.names == ["store.unavailable", "store.available"]
+
+
 # ------------------------------------------------------------------ ambiguous commits
 
 

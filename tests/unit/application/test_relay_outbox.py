@@ -3,8 +3,8 @@
 import pytest
 
 from ordering.application.failures import BrokerUnavailable
-from ordering.application.messages import Acked, OutgoingRecord, PublishResult, Rejected, Unsent
-from ordering.application.outage_gate import BacklogLimits, OutagePolicy
+from ordering.application.messages import Acked, OutboxSummary, OutgoingRecord, PublishResult, Rejected, Unsent
+from ordering.application.outage_gate import BacklogLimits, OutageGate, OutagePolicy
 from ordering.application.partitioning import partition_of
 from ordering.application.relay_outbox import RelayLimits
 from tests.unit.application.relay_bench import RelayBench, first_appearances
@@ -343,6 +343,33 @@ async def test_accepting_goes_on_during_an_outage_until_the_backlog_limit(runtim
     await passing(5)
     assert bench.closed is None
     assert bench.logged("a") == [1, 2, 3]
+
+
+async def test_a_broker_that_hangs_does_not_hide_the_backlog(runtime: VirtualRuntime) -> None:
+    """Probing may take as long as it likes: the limit is kept meanwhile."""
+    bench = RelayBench(runtime, policy=OutagePolicy.ACCEPT, backlog=BacklogLimits(events=2))
+
+    async def hangs() -> None:
+        await runtime.sleep(3600)
+
+    bench.publisher.probe = hangs  # type: ignore[method-assign]
+    bench.start()
+    await passing(1)
+    await bench.commit("a")
+    await bench.commit("b")
+    await passing(0.2)
+    assert bench.closed == "2 events wait for delivery, the limit is 2"
+
+
+async def test_a_disk_nobody_can_ask_counts_as_full(runtime: VirtualRuntime) -> None:
+    """The folder may be gone; the relay lives on."""
+
+    def gone() -> int:
+        raise FileNotFoundError("data")
+
+    gate = OutageGate(OutagePolicy.ACCEPT, BacklogLimits(), gone)
+    gate.judge_backlog(OutboxSummary(0, 0, None), 0)
+    assert gate.closed == "nobody can tell how much is free on the disk: data"
 
 
 async def test_the_backlog_is_limited_by_age_and_by_free_disk(runtime: VirtualRuntime) -> None:
