@@ -171,8 +171,9 @@ class Cart(Common):
     )
 
     surroundings: providers.Provider[Surroundings] = providers.Singleton(
-        lambda gate, observer, runtime: _surroundings(lambda: _cart_causes(gate), observer, runtime),
+        lambda gate, commit, observer, runtime: _surroundings(lambda: _cart_causes(gate, commit), observer, runtime),
         gate,
+        commit,
         observer,
         runtime,
     )
@@ -221,8 +222,8 @@ class Order(Common):
     )
 
 
-def _cart_causes(gate: OutageGate) -> Sequence[str]:
-    return [gate.closed] if gate.closed is not None else []
+def _cart_causes(gate: OutageGate, commit: GroupCommit) -> Sequence[str]:
+    return [cause for cause in (gate.closed, commit.trouble) if cause is not None]
 
 
 def _order_causes(consumer: EventConsumer) -> Sequence[str]:
