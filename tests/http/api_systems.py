@@ -15,7 +15,7 @@ class VirtualBody(MemoryBody):
     """The memory system in virtual time, with a broker that can go away."""
 
     publisher: MemoryPublisher
-    source: MemorySource
+    sources: list[MemorySource]
     views: container.ReadModel
 
     def parts(self) -> tuple[container.Cart, container.Order]:
@@ -23,8 +23,9 @@ class VirtualBody(MemoryBody):
         cart, order = super().parts()
         for part in (cart, order):
             part.runtime.override(VirtualRuntime())
-        self.publisher, self.source = cart.publisher(), order.source()  # type: ignore[assignment]
-        self.views = order.views()
+        self.publisher, self.views = cart.publisher(), order.views()  # type: ignore[assignment]
+        readers = ("source", "log_view")  # the consumer's, and the queries' if they have one of their own
+        self.sources = [provider() for name, provider in order.providers.items() if name in readers]
         return cart, order
 
     async def counters(self) -> Mapping[str, int]:
@@ -37,7 +38,8 @@ class VirtualBody(MemoryBody):
         def is_last(_record: OutgoingRecord) -> None:
             self.publisher.unavailable = "gone"
 
-        self.source.unavailable = "gone"
+        for source in self.sources:
+            source.unavailable = "gone"
         self.publisher.lose_acks = takes_one_more
         if takes_one_more:
             self.publisher.verdict = is_last
@@ -46,12 +48,17 @@ class VirtualBody(MemoryBody):
 
     def heal(self) -> None:
         """The broker is back."""
-        self.publisher.unavailable = self.source.unavailable = None
+        self.publisher.unavailable = None
+        for source in self.sources:
+            source.unavailable = None
         self.publisher.lose_acks, self.publisher.verdict = False, lambda _record: None
 
 
 class DurableBody(EmbeddedBody):
-    """The embedded system, with a look into its read model."""
+    """The embedded system, with a look into its read model. Its log is a file, which does not go away."""
+
+    def heal(self) -> None:
+        """Nothing is ever broken."""
 
     async def counters(self) -> Mapping[str, int]:
         """What the read model counted in all its lives."""

@@ -87,8 +87,7 @@ class WholeHttpApi(RuleBasedStateMachine):
             if not self.failed:
                 self.run(self._end())
         finally:
-            if not self.model.deliverable:
-                self.body.heal()
+            self.body.heal()
             self.loop.run_until_complete(self.running.aclose())
             self.loop.close()
             self.folder.cleanup()
@@ -112,14 +111,28 @@ class WholeHttpApi(RuleBasedStateMachine):
         return self.run(self._send(write))
 
     @precondition(lambda self: self.model.orders)
-    @rule(target=sent, pick=st.integers(0, 9), choice=st.integers(0, 1), key=KEYS, match=st.sampled_from("?=*"))
+    @rule(target=sent, pick=st.integers(0, 9), choice=st.integers(0, 1), key=KEYS, match=st.sampled_from("?=*W"))
     def step(self, pick: int, choice: int, key: str | None, match: str) -> Write:
-        """The next step of an order that is there, as long as it has one."""
+        """The next step of an order that is there, as long as it has one; a weak tag never lets it through."""
         order = list(self.model.orders.values())[pick % len(self.model.orders)]
         statuses = STEPS[order.status] or list(STEPS)
-        if_match = {"?": None, "=": f'"{order.version}"', "*": "*"}[match]
+        if_match = {"?": None, "=": f'"{order.version}"', "*": "*", "W": f'W/"{order.version}"'}[match]
         write = change(order.order_id, statuses[choice % len(statuses)])
         return self.run(self._send(attrs.evolve(write, key=key, if_match=if_match)))
+
+    @precondition(lambda self: self.model.orders)
+    @rule(pick=st.integers(0, 9), choices=st.lists(st.integers(0, 1), min_size=2, max_size=4))
+    def live(self, pick: int, choices: list[int]) -> None:
+        """A way through the life cycle; wherever the order stands, it takes no step that is not there."""
+        self.run(self._live(list(self.model.orders.values())[pick % len(self.model.orders)], choices))
+
+    async def _live(self, order: Placed, choices: list[int]) -> None:
+        for choice in choices:
+            steps = STEPS[order.status]
+            for status in sorted(STEPS.keys() - {*steps, order.status}):
+                await self._send(change(order.order_id, status))
+            if steps:
+                await self._send(change(order.order_id, steps[choice % len(steps)]))
 
     @precondition(lambda self: self.model.orders)
     @rule(pick=st.integers(0, 9))
