@@ -191,6 +191,7 @@ class Order(Common):
     topic = settings.provided.topic
     views: providers.Provider[ReadModel] = providers.Dependency()
     source: providers.Provider[EventSource] = providers.Dependency()
+    log_view: providers.Provider[EventSource] = providers.Dependency()  # the consumer's holds its positions
 
     waiters: providers.Provider[Waiters] = providers.Singleton(Waiters, runtime)
     held: providers.Provider[HeldRecords] = providers.Singleton(HeldRecords, views, decoder, runtime, topic)
@@ -201,8 +202,8 @@ class Order(Common):
     order_details: providers.Provider[OrderDetails] = providers.Singleton(
         OrderDetails, views, codec, waiters, runtime, settings.provided.shipping_rate
     )
-    topic_ids: providers.Provider[TopicIds] = providers.Singleton(TopicIds, views, source, waiters, runtime, topic)
-    read_stats: providers.Provider[ReadStats] = providers.Singleton(ReadStats, views, source, topic)
+    topic_ids: providers.Provider[TopicIds] = providers.Singleton(TopicIds, views, log_view, waiters, runtime, topic)
+    read_stats: providers.Provider[ReadStats] = providers.Singleton(ReadStats, views, log_view, topic)
 
     surroundings: providers.Provider[Surroundings] = providers.Singleton(
         lambda consumer, observer, runtime: _surroundings(lambda: _order_causes(consumer), observer, runtime),
@@ -252,12 +253,14 @@ def embedded_order(settings: Settings, observer: ServiceObserver, exits: AsyncEx
         observer=observer,
         views=providers.Singleton(_opened, exits, SqliteViews.open, settings.order_dir / VIEW_FILE),
         source=providers.Singleton(_source, exits, settings),
+        log_view=providers.Singleton(_source, exits, settings),
     )
 
 
 def memory(settings: Settings, observer: ServiceObserver) -> tuple[Cart, Order]:
     """Both services in one process, for tests: nothing outlives it."""
     log = MemoryLog(settings.topic, settings.partitions)
+    source = providers.Factory(MemorySource, log, settings.consumer_group, SystemRuntime().now)
     return (
         Cart(
             settings=settings,
@@ -269,7 +272,8 @@ def memory(settings: Settings, observer: ServiceObserver) -> tuple[Cart, Order]:
             settings=settings,
             observer=observer,
             views=providers.Singleton(MemoryViews),
-            source=providers.Singleton(MemorySource, log, settings.consumer_group, SystemRuntime().now),
+            source=providers.Singleton(source),
+            log_view=providers.Singleton(source),
         ),
     )
 
@@ -339,7 +343,7 @@ def order_service(order: Order, exits: AsyncExitStack) -> Service:
         app=order.app(),
         loops={"consumer": consume},
         finishing=frozenset(),
-        stop=lambda: None,
+        stop=order.waiters().stop,
         drain=nothing_waits,
         farewell=no_farewell,
         exits=exits,

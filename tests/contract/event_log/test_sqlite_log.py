@@ -1,5 +1,6 @@
 """What only a log file can go through: it comes late, is replaced, is locked, its disk fails."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,28 +11,33 @@ import pytest
 from ordering.adapters.sqlite.database import AlreadyRunning, Refused, open_writer
 from ordering.adapters.sqlite.log import SCHEMA_VERSION, SqlitePublisher, SqliteSource, log_path
 from ordering.application.failures import BrokerUnavailable, LogChanged
-from ordering.application.messages import Acked, Unsent
+from ordering.application.messages import Acked, Polled, Unsent
 from tests.contract.event_log.conftest import NOW, PARTITIONS, TOPIC, InSqlite
 from tests.contract.event_log.reading import MANY, read_all, record, records, started
 
 
-class BrokenSync(apsw.VFS):
-    """The system's own file access, whose fsync fails while ``broken``."""
+class BrokenDisk(apsw.VFS):
+    """The system's own file access, whose fsync fails while ``broken``, and whose reads fail while ``unreadable``."""
 
     def __init__(self) -> None:
-        super().__init__("broken-sync", "")
-        self.broken = False
+        super().__init__("broken-disk", "")
+        self.broken = self.unreadable = False
 
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> "BrokenSyncFile":  # noqa: N802 -- apsw's name
-        return BrokenSyncFile(self, name, flags)
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> "BrokenDiskFile":  # noqa: N802 -- apsw's name
+        return BrokenDiskFile(self, name, flags)
 
 
-class BrokenSyncFile(apsw.VFSFile):
+class BrokenDiskFile(apsw.VFSFile):
     """A file that asks its ``vfs`` whether syncing works."""
 
-    def __init__(self, vfs: BrokenSync, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
+    def __init__(self, vfs: BrokenDisk, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
         self._vfs = vfs
         super().__init__("", name, flags)
+
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 -- apsw's name
+        if self._vfs.unreadable:
+            raise apsw.IOError
+        return super().xRead(amount, offset)
 
     def xSync(self, flags: int) -> None:  # noqa: N802 -- apsw's name
         if self._vfs.broken:
@@ -40,9 +46,9 @@ class BrokenSyncFile(apsw.VFSFile):
 
 
 @pytest.fixture
-def disk() -> Iterator[BrokenSync]:
-    """A disk whose syncs can be made to fail."""
-    vfs = BrokenSync()
+def disk() -> Iterator[BrokenDisk]:
+    """A disk whose syncs and reads can be made to fail."""
+    vfs = BrokenDisk()
     yield vfs
     vfs.unregister()
 
@@ -73,6 +79,64 @@ async def test_a_replaced_file_is_noticed_by_a_reader_that_has_it_open(tmp_path:
     with pytest.raises(LogChanged, match="created again"):
         await source.poll(MANY, 0)
     await log.close()
+
+
+async def test_a_replaced_file_alarms_every_caller_every_time(tmp_path: Path) -> None:
+    """Whoever asks first does not swallow the alarm of the others."""
+    log = InSqlite(tmp_path)
+    await log.publisher.publish(records(0, 2))
+    source = await started(log.source())
+    await source.poll(MANY, 0)
+    await log.recreate()
+    for question in (source.end_offsets, lambda: source.poll(MANY, 0), source.identity, lambda: source.lag({})) * 2:
+        with pytest.raises(LogChanged, match="created again"):
+            await question()
+    await log.close()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_file_that_goes_while_somebody_waits_is_unavailable(tmp_path: Path, elsewhere: bool) -> None:
+    """Whether the waiting caller notices it or another one does."""
+    log = InSqlite(tmp_path)
+    source = await started(log.source())
+    waiting = asyncio.ensure_future(source.poll(MANY, 30))
+    for _ in range(10):  # turns of the loop: enough to begin, and to go to sleep
+        await asyncio.sleep(0)
+    log_path(tmp_path, TOPIC).rename(tmp_path / "away")
+    if elsewhere:
+        with pytest.raises(BrokerUnavailable, match="does not exist"):
+            await source.end_offsets()
+    with pytest.raises(BrokerUnavailable, match="does not exist"):
+        await waiting
+    await log.close()
+
+
+async def test_a_path_that_cannot_be_looked_at_is_unavailable(tmp_path: Path) -> None:
+    """Any error of the operating system: here a folder that became a file."""
+    log = InSqlite(tmp_path / "data")
+    source = await started(log.source())
+    (tmp_path / "data").rename(tmp_path / "away")
+    (tmp_path / "data").write_bytes(b"")
+    with pytest.raises(BrokerUnavailable, match="Not a directory"):
+        await source.poll(MANY, 0)
+    await log.close()
+
+
+async def test_a_reader_that_had_to_reconnect_hides_nothing(tmp_path: Path, disk: BrokenDisk) -> None:
+    """A new connection counts the file's changes anew and may arrive at the number that meant no news before."""
+    publisher = SqlitePublisher.open(tmp_path, TOPIC, PARTITIONS)
+    source = SqliteSource(tmp_path, TOPIC, lambda: NOW, vfs="broken-disk")
+    await started(source)
+    for number in range(5):
+        assert await source.poll(MANY, 0) == Polled()
+        await publisher.publish(records(0, 1))
+        disk.unreadable = True
+        with pytest.raises(BrokerUnavailable):
+            await source.poll(MANY, 0)
+        disk.unreadable = False
+        assert [found.offset for found in (await source.poll(MANY, 0)).records] == [number]
+    source.close()
+    await publisher.close()
 
 
 async def test_records_that_vanished_from_the_file_are_noticed(tmp_path: Path) -> None:
@@ -128,9 +192,9 @@ async def test_a_locked_file_keeps_records_unsent_until_it_is_free(tmp_path: Pat
     await publisher.close()
 
 
-async def test_a_failed_sync_acknowledges_nothing_and_leaves_no_hole(tmp_path: Path, disk: BrokenSync) -> None:
+async def test_a_failed_sync_acknowledges_nothing_and_leaves_no_hole(tmp_path: Path, disk: BrokenDisk) -> None:
     """Nobody knows what such a commit left; the records are sent again and offsets go on from what is there."""
-    publisher = SqlitePublisher.open(tmp_path, TOPIC, PARTITIONS, vfs="broken-sync")
+    publisher = SqlitePublisher.open(tmp_path, TOPIC, PARTITIONS, vfs="broken-disk")
     await publisher.publish(records(0, 3))
     source = SqliteSource(tmp_path, TOPIC, lambda: NOW)
     assert len(await read_all(source)) == 3

@@ -49,6 +49,17 @@ def test_providers_are_singletons(observer: ServiceObserver) -> None:
     assert order.consumer() is order.consumer()
 
 
+async def test_queries_ask_about_the_log_through_a_source_of_their_own(
+    tmp_path: Path, observer: ServiceObserver
+) -> None:
+    """The consumer hears of a replaced log however often queries have asked."""
+    async with AsyncExitStack() as exits:
+        for order in (memory(Settings(), observer)[1], embedded_order(Settings(data_dir=tmp_path), observer, exits)):
+            assert order.source() is order.source()
+            assert order.log_view() is order.log_view()
+            assert order.source() is not order.log_view()
+
+
 async def test_each_service_opens_only_its_own_files(tmp_path: Path, observer: ServiceObserver) -> None:
     """The cart service writes store and log, the order service the read model."""
     cart = service("cart", Settings(data_dir=tmp_path / "cart"), observer)

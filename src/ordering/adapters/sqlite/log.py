@@ -167,12 +167,14 @@ def _reason(error: StoreUnavailable | CommitAmbiguous) -> str:
 class SqliteSource:
     """EventSource from one topic's log, by a read-only connection on the event loop.
 
-    The file may come later than the reader: until then every question raises BrokerUnavailable. There is one instance
-    per group, so all partitions are assigned at once. ``now`` is wall-clock time in UTC microseconds, for ``lag``.
+    The file may come later than the reader: until then every question raises BrokerUnavailable. A file that is
+    another log than before raises LogChanged for as long as it lies there. There is one instance per group, so all
+    partitions are assigned at once. ``now`` is wall-clock time in UTC microseconds, for ``lag``. ``vfs`` is there for
+    tests of failing disks.
     """
 
-    def __init__(self, folder: Path, topic: str, now: Callable[[], int]) -> None:
-        self._path, self._topic, self._now = log_path(folder, topic), topic, now
+    def __init__(self, folder: Path, topic: str, now: Callable[[], int], *, vfs: str | None = None) -> None:
+        self._path, self._topic, self._now, self._vfs = log_path(folder, topic), topic, now, vfs
         self._reader: Reader | None = None
         self._inode = 0
         self._identity: LogIdentity | None = None
@@ -213,6 +215,7 @@ class SqliteSource:
             if left <= 0:
                 return Polled()
             await asyncio.sleep(min(left, BUSY_SECONDS if clock() < self._busy_until else IDLE_SECONDS))
+            self._open()  # the file may have gone in the meantime, and other callers may have noticed that
 
     async def seek(self, positions: Mapping[int, int]) -> None:
         self._positions.update(positions)
@@ -249,16 +252,19 @@ class SqliteSource:
         except FileNotFoundError:
             self.close()
             raise BrokerUnavailable(f"the event log of topic {self._topic} does not exist yet") from None
+        except OSError as error:
+            self.close()
+            raise BrokerUnavailable(f"the event log cannot be read: {error.strerror}") from error
         if self._reader is not None and inode == self._inode:
             return
         self.close()
-        self._reader, self._inode, self._seen = Reader(self._path, SCHEMA_VERSION), inode, None
+        self._reader, self._inode, self._seen = Reader(self._path, SCHEMA_VERSION, vfs=self._vfs), inode, None
         try:
             topic, partitions, *ids = self._query(_META)[0]
-        except BrokerUnavailable:
-            self.close()
+            self._recognise(topic, partitions, LogIdentity(*ids))
+        except (BrokerUnavailable, LogChanged):
+            self.close()  # only a log that was recognised stays open: the next question finds the same out again
             raise
-        self._recognise(topic, partitions, LogIdentity(*ids))
 
     def _recognise(self, topic: str, partitions: int, found: LogIdentity) -> None:
         if topic != self._topic:
@@ -268,10 +274,12 @@ class SqliteSource:
         self._identity, self._partitions = found, partitions
 
     def _query(self, sql: str, bindings: "apsw.Bindings" = ()) -> list[tuple[Any, ...]]:
-        assert self._reader is not None
+        if self._reader is None:
+            raise BrokerUnavailable("the event log cannot be read: it is closed")
         try:
             return self._reader.query(sql, bindings)
         except StoreUnavailable as error:
+            self._seen = None  # the next connection counts its data_version anew
             raise BrokerUnavailable(f"the event log cannot be read: {error.reason}") from error
 
     # ------------------------------------------------------------------ reading
