@@ -391,7 +391,7 @@ class WholeHttpApi(RuleBasedStateMachine):
         assert problem == {**named, **expected.members}
 
 
-@pytest.mark.parametrize(("kind", "examples", "steps"), [("memory", 30, 50), ("embedded", 8, 50)])
+@pytest.mark.parametrize(("kind", "examples", "steps"), [("memory", 22, 50), ("embedded", 6, 50)])
 def test_every_answer_is_the_models(kind: str, examples: int, steps: int) -> None:
     """The same machine on both systems, with the trouble each of them can be given."""
     machine = type(f"WholeHttpApiOn{kind.title()}", (WholeHttpApi,), {"kind": kind})
