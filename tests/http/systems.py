@@ -123,8 +123,6 @@ class _ErrorsOnly:
 
     def warning(self, _what: str, **_facts: object) -> None: ...
 
-    def warning(self, _what: str, **_facts: object) -> None: ...
-
     def error(self, what: str, *, exc_info: BaseException, **_facts: object) -> None:
         sys.stderr.write(f"{what}\n{''.join(traceback.format_exception(exc_info))}")
 
