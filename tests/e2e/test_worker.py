@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -13,11 +14,13 @@ import attrs
 import pytest
 import structlog
 
+from ordering.entrypoints import container
 from ordering.entrypoints.observe import ServiceObserver
 from ordering.entrypoints.process import listen
 from ordering.entrypoints.service import Service
 from ordering.entrypoints.settings import Settings
 from ordering.entrypoints.worker import Worker
+from tests.http.stand_ins import StandIns
 
 pytestmark = pytest.mark.process
 
@@ -133,3 +136,86 @@ async def test_a_committer_that_never_finishes_does_not_hold_up_the_end() -> Non
 
     assert await asyncio.wait_for(running, 30) == 0
     assert history == ["stop", "drain", "farewell", "close"]
+
+
+async def asked(listener: socket.socket, request: bytes) -> asyncio.Task[bytes]:
+    """A request that the server has in hand; the task brings the whole answer."""
+    reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+    writer.write(request)
+    await writer.drain()
+
+    async def answer() -> bytes:
+        try:
+            return await reader.read()
+        finally:
+            writer.close()
+
+    return asyncio.get_running_loop().create_task(answer())
+
+
+def problem_of(answer: bytes) -> tuple[bytes, str]:
+    """Status and code of an answer that must be a problem document."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head
+    assert b"x-request-id: " in head
+    document = json.loads(body)
+    assert document["success"] is False
+    return head.split(b" ")[1], document["code"]
+
+
+async def test_a_write_that_a_stop_overtakes_is_told_that_its_outcome_is_unknown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It may be stored after all, so it is no 503; and a stop is no failure to log with a traceback."""
+    stand_ins = StandIns()
+    stand_ins.held = asyncio.Event()
+    made, listener = worker(service(app=stand_ins.apps()[0]))
+    running = asyncio.get_running_loop().create_task(made.run())
+    body = b'{"orderId":"x","numItems":1}'
+    head = b"POST /api/create-order HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Length: %d\r\n\r\n"
+    answer = await asked(listener, head % len(body) + body)
+    await stand_ins.entered.wait()
+    half = await asked(listener, head % 100 + body)
+    made.end("the test is over")
+
+    assert problem_of(await answer) == (b"500", "outcome-unknown")
+    assert problem_of(await half) == (b"503", "shutting-down")
+    assert await running == 0
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+async def test_a_query_that_waits_does_not_wait_for_the_end_of_the_service() -> None:
+    """It is told at once to ask elsewhere or later."""
+    settings = Settings(shutdown_seconds=60.0)
+    observer = ServiceObserver(structlog.wrap_logger(structlog.testing.ReturnLogger()))
+    order = container.memory(settings, observer)[1]
+    listener = listen("127.0.0.1", 0, "API_PORT")
+    made = Worker(container.order_service(order, AsyncExitStack()), settings, observer, listener)
+    running = asyncio.get_running_loop().create_task(made.run())
+    answer = await asked(listener, b"GET /api/order-details?orderId=x&wait=30 HTTP/1.1\r\nHost: x\r\n\r\n")
+    while not order.waiters().count:
+        await answers(listener)
+    made.end("the test is over")
+
+    assert problem_of(await asyncio.wait_for(answer, 20)) == (b"503", "shutting-down")
+    assert await running == 0
+
+
+async def test_nothing_new_is_taken_while_requests_in_hand_are_answered() -> None:
+    """What the queue has finishes while HTTP still answers, instead of being cut off with it."""
+    entered, stopped = asyncio.Event(), asyncio.Event()
+
+    async def answers_when_stopped(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            entered.set()
+            await stopped.wait()
+        await app(scope, receive, send)
+
+    made, listener = worker(service(app=answers_when_stopped, stop=stopped.set))
+    running = asyncio.get_running_loop().create_task(made.run())
+    answer = await asked(listener, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    await entered.wait()
+    made.end("the test is over")
+
+    assert (await answer).startswith(b"HTTP/1.1 204")
+    assert await running == 0

@@ -61,7 +61,7 @@ class OrderDetails:
     async def __call__(self, order_id: str, *, min_version: int = 1, wait: float = 0.0) -> Details:
         """The order at ``min_version`` or later, waiting up to ``wait`` seconds for it to arrive.
 
-        Raises OrderNotFound, VersionNotReached, StoreUnavailable, Overloaded (too many wait).
+        Raises OrderNotFound, VersionNotReached, StoreUnavailable, Overloaded (too many wait), ShuttingDown.
         """
         row = await self._views.get(order_id)
         if wait > 0 and (row is None or row.version < min_version):
@@ -98,7 +98,8 @@ class TopicIds:
     ) -> AsyncIterator[IdPage]:
         """Pages of ids; with ``limit`` exactly one page.
 
-        Raises TopicNotFound, BrokerUnavailable, ReadModelBehind, StoreUnavailable, all before the first page.
+        Raises TopicNotFound, BrokerUnavailable, ReadModelBehind, StoreUnavailable, ShuttingDown, all before the first
+        page.
         """
         if topic != self._topic:
             raise TopicNotFound(topic)

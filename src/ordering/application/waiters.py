@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from ordering.application.failures import Overloaded
+from ordering.application.failures import Overloaded, ShuttingDown
 from ordering.application.ports import Runtime
 
 
@@ -14,18 +14,26 @@ class Waiting:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._woken = asyncio.Event()
+        self._ended = False
 
     def wake(self) -> None:
         """Something moved since the waiter looked last."""
         self._woken.set()
 
+    def end(self) -> None:
+        """Nothing is waited for any more."""
+        self._ended = True
+        self._woken.set()
+
     async def next(self, seconds: float) -> None:
-        """Return when something moved since the last call, or after ``seconds``."""
+        """Return when something moved since the last call, or after ``seconds``. Raises ShuttingDown."""
         timer = self._runtime.call_later(seconds, self._woken.set)
         try:
             await self._woken.wait()
         finally:
             timer.cancel()
+        if self._ended:
+            raise ShuttingDown
         self._woken.clear()
 
 
@@ -35,6 +43,7 @@ class Waiters:
     def __init__(self, runtime: Runtime, at_most: int = 1_000) -> None:
         self._runtime, self._at_most = runtime, at_most
         self._by_key: dict[str | None, set[Waiting]] = {}
+        self._stopping = False
         self.count = 0
         """How many are waiting now."""
 
@@ -44,6 +53,8 @@ class Waiters:
         if self.count >= self._at_most:
             raise Overloaded(f"{self._at_most} requests are waiting for the read model")
         waiter = Waiting(self._runtime)
+        if self._stopping:
+            waiter.end()  # it may still look; only waiting is over
         group = self._by_key.setdefault(key, set())
         group.add(waiter)
         self.count += 1
@@ -62,3 +73,10 @@ class Waiters:
         for key in (None, *keys):
             for waiter in self._by_key.get(key, ()):
                 waiter.wake()
+
+    def stop(self) -> None:
+        """The service ends: whoever waits, now or later, gets ShuttingDown instead."""
+        self._stopping = True
+        for group in self._by_key.values():
+            for waiter in group:
+                waiter.end()

@@ -14,7 +14,8 @@ class Service:
     """One service, opened but not running.
 
     ``loops`` run beside the HTTP server until the end; one that ends by itself before that is a failure of the whole
-    service. ``stop`` asks those named in ``finishing`` to finish what they have and return; ``drain`` then gets the
+    service. ``stop`` ends the taking of new work and all waiting, while HTTP still answers
+    what it has: those loops named in ``finishing`` then finish what was taken and return; ``drain`` after that gets the
     rest out within some seconds and tells whether that worked. ``farewell`` comes after the loops have ended;
     ``exits`` closes what was opened.
     """

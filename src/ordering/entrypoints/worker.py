@@ -116,6 +116,7 @@ class Worker:
         host, port = self._listener.getsockname()[:2]
         self._observer.changed("service.serving", host=host, port=port, mode=str(self._settings.effective_mode))
         await self._ending.wait()
+        self._service.stop()
         self._server.should_exit = True
         try:
             await serving
@@ -125,7 +126,6 @@ class Worker:
 
     async def _finish(self, loops: dict[str, "asyncio.Task[None]"]) -> None:
         """Store and publish what was accepted, in what is left of the time."""
-        self._service.stop()
         finishing = [loops[name] for name in self._service.finishing]
         if finishing:
             _, late = await asyncio.wait(finishing, timeout=self._left())

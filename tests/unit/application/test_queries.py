@@ -9,7 +9,7 @@ import pytest
 from ordering.adapters.avro.codec import OrderCodec
 from ordering.adapters.memory.log import MemoryLog
 from ordering.application.errors import OrderNotFound, ReadModelBehind, TopicNotFound, VersionNotReached
-from ordering.application.failures import BrokerUnavailable, LogChanged, Overloaded
+from ordering.application.failures import BrokerUnavailable, LogChanged, Overloaded, ShuttingDown
 from ordering.application.messages import DecodedEvent, Encoded, Lineage, OutgoingRecord, Place, Record, Snapshot
 from ordering.application.projection import project
 from ordering.application.queries import OrderDetails, ReadStats, TopicIds
@@ -171,6 +171,21 @@ async def test_too_many_waiting_queries_are_refused(readers: Readers) -> None:
     with pytest.raises(Overloaded):
         await readers.details("o", wait=5)
     assert [type(outcome) for outcome in await asyncio.gather(*waiting)] == [OrderNotFound] * 3
+
+
+async def test_a_stop_ends_every_wait(readers: Readers) -> None:
+    """Those who wait and those who come later are told at once; what is there already is still answered."""
+    readers.show(*map(readers.of, history("o", 1)))
+    readers.append("unread")
+    waiting = [asyncio.ensure_future(outcome_of(readers.details("p", wait=30)))]
+    waiting.append(asyncio.ensure_future(outcome_of(readers.ids(TOPIC))))
+    await passing(0.1)
+    readers.waiters.stop()
+    assert [type(outcome) for outcome in await asyncio.gather(*waiting)] == [ShuttingDown] * 2
+    with pytest.raises(ShuttingDown):
+        await readers.details("p", wait=30)
+    assert (await readers.details("o", wait=30)).order.version == 1
+    assert readers.waiters.count == 0
 
 
 async def test_a_query_whose_client_hangs_up_leaves_no_waiter(readers: Readers) -> None:

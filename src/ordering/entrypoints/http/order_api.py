@@ -179,6 +179,7 @@ _DETAILS: Final = Documentation(
         Code.VERSION_NOT_REACHED,
         Code.STORE_UNAVAILABLE,
         Code.OVERLOADED,
+        Code.SHUTTING_DOWN,
     ),
     entity_tag=True,
 )
@@ -200,6 +201,7 @@ _IDS: Final = Documentation(
         Code.READ_MODEL_BEHIND,
         Code.STORE_UNAVAILABLE,
         Code.OVERLOADED,
+        Code.SHUTTING_DOWN,
     ),
 )
 _STATS: Final = Documentation(
@@ -211,5 +213,5 @@ _STATS: Final = Documentation(
         _query("ids", {"type": "boolean", "default": True}, "false leaves the order ids out."),
         REQUEST_ID_PARAMETER,
     ),
-    problems=(Code.INVALID_INPUT, Code.BROKER_UNAVAILABLE, Code.STORE_UNAVAILABLE),
+    problems=(Code.INVALID_INPUT, Code.BROKER_UNAVAILABLE, Code.STORE_UNAVAILABLE, Code.SHUTTING_DOWN),
 )

@@ -1,5 +1,6 @@
 """Answers with ready bytes: the cheapest thing Litestar and a server can send."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,6 +84,8 @@ class StreamedReply(Reply):
             try:
                 async for chunk in self.chunks:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            except asyncio.CancelledError:
+                return  # the server stops, and drops the connection because this answer is incomplete
             except Exception as error:
                 self.on_error(self.request_id, error)
                 raise  # the server drops the connection, so nobody takes a part for the whole

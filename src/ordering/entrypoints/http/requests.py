@@ -1,5 +1,6 @@
 """One HTTP request as our endpoints see it: the few headers they know, the body within its bound, the query."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from ordering.application.commands import Context, Once
+from ordering.application.errors import ShuttingDown
 from ordering.domain.errors import Code, Fault, InvalidInput, OrderingError
 from ordering.domain.fields import shown
 from ordering.domain.order import Order
@@ -119,7 +121,10 @@ async def read_body(call: Call, limit: int) -> bytes:
         raise PayloadTooLarge(limit)
     body, more = b"", True
     while more:
-        message: Any = await call.receive()
+        try:
+            message: Any = await call.receive()
+        except asyncio.CancelledError:  # the server stops; nothing was stored yet
+            raise ShuttingDown from None
         if message["type"] != "http.request":
             raise InvalidInput([Fault("body", Code.INVALID_JSON, "ended before it was complete")])
         body = body + message["body"] if body else message.get("body", b"")

@@ -1,5 +1,6 @@
 """From endpoints to a Litestar app: one definition serves the documented route and the short way to it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from time import perf_counter
@@ -12,7 +13,7 @@ from litestar.enums import HttpMethod
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
-from ordering.application.errors import Failure
+from ordering.application.errors import Failure, OutcomeUnknown, ShuttingDown
 from ordering.domain.errors import OrderingError
 from ordering.entrypoints.http.openapi import Documentation
 from ordering.entrypoints.http.options import HttpOptions, Surroundings
@@ -100,6 +101,9 @@ def _answering(route: Route, options: HttpOptions, around: Surroundings) -> Answ
             reply = await endpoint(call)
         except (OrderingError, Failure) as error:
             reply = refusal(error, call.request_id)
+        except asyncio.CancelledError:
+            # The server stops and this took too long. A write that was taken goes on, so nobody can say how it ends.
+            reply = refusal(ShuttingDown() if method == "GET" else OutcomeUnknown(), call.request_id)
         except Exception as error:  # the border: nothing unexpected may reach a client
             around.on_error(call.request_id, error)
             reply = internal_error(call.request_id)
