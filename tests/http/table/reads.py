@@ -1,5 +1,7 @@
 """Rows of the order service: details, ids of a topic, statistics."""
 
+from base64 import urlsafe_b64encode
+
 from tests.http.table.row import ID, Row, read
 
 DETAILS, IDS, STATS = "/api/order-details", "/api/getAllOrderIdsFromTopic", "/api/stats"
@@ -21,6 +23,10 @@ def bad_details(name: str, query: str, *faults: tuple[str, str]) -> Row:
 
 def bad_ids(name: str, query: str, *faults: tuple[str, str]) -> Row:
     return ids(name, query, 400, "invalid-input", faults=faults)
+
+
+def cursor(text: str) -> str:
+    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 DETAILS_ROWS: list[Row] = [
@@ -112,6 +118,21 @@ IDS_ROWS: list[Row] = [
     bad_ids("limit 10,001", f"{TOPIC}&limit=10001", ("limit", "out-of-range")),
     bad_ids("limit in words", f"{TOPIC}&limit=all", ("limit", "invalid-type")),
     bad_ids("cursor empty", f"{TOPIC}&cursor=", ("cursor", "invalid-cursor")),
+    *(
+        bad_ids(f"cursor of {text}", f"{TOPIC}&cursor={cursor(text)}", ("cursor", "invalid-cursor"))
+        for text in (
+            "1.-1.0.0",
+            "1.0.-1.0",
+            "1.0.0.-1",
+            "1.-5.-3.0",
+            "1.-100000000000000000000000000.0.0",
+            f"1.{2**63}.0.0",
+            f"1.0.0.{2**63}",
+            "1.0.0",
+            "2.0.0.0",
+        )
+    ),
+    ids("a cursor beyond everything", f"{TOPIC}&limit=1&cursor={cursor(f'1.{2**63 - 1}.0.0')}", 200, given="pending"),
     bad_ids("cursor made up", f"{TOPIC}&cursor=abc", ("cursor", "invalid-cursor")),
     bad_ids("cursor not ASCII", f"{TOPIC}&cursor=%C3%A4", ("cursor", "invalid-cursor")),
     bad_ids("cursor of 5,000 characters", f"{TOPIC}&cursor=" + "MS4w" * 1_250, ("cursor", "invalid-cursor")),

@@ -29,6 +29,7 @@ def place_of(cursor: str, field: str) -> Place | Fault:
     except (Error, ValueError):
         return invalid
     place = Place(timestamp, partition, offset)
-    if version != "1" or max(timestamp, partition, offset) > _LARGEST or cursor_of(place) != cursor:
+    within = all(0 <= number <= _LARGEST for number in (timestamp, partition, offset))
+    if version != "1" or not within or cursor_of(place) != cursor:
         return invalid
     return place
