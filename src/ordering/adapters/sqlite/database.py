@@ -10,7 +10,14 @@ from typing import Any, NoReturn, TypeVar
 import apsw
 import attrs
 
-from ordering.adapters.sqlite.errors import DEFINITE_AT_COMMIT, SUSPECT, AlreadyRunning, Refused, raise_translated
+from ordering.adapters.sqlite.errors import (
+    DEFINITE_AT_COMMIT,
+    SUSPECT,
+    AlreadyRunning,
+    Refused,
+    raise_refused,
+    raise_translated,
+)
 from ordering.adapters.sqlite.files import Database, ProcessLock, create_private, discard, refuse_unsafe_sqlite
 from ordering.application.errors import CommitAmbiguous, StoreUnavailable
 
@@ -21,6 +28,7 @@ Job = Callable[[apsw.Connection], Any]
 
 _WRITER_WAITS = 2.0
 _READER_WAITS = 0.1  # it waits on the event loop
+_REPLACED = "the database file was deleted or replaced while in use"
 
 
 @attrs.frozen
@@ -60,38 +68,47 @@ def open_writer(
 ) -> "Writer":
     """Open or create the file and start its writer.
 
-    ``schema`` is a script that creates what is absent. ``exclusive``: refuse a second process (AlreadyRunning); tools
-    that only repair open an existing file without, and SQLite's own locks order their transactions. Raises Refused
-    with one line for people, or StoreUnavailable. ``vfs`` and ``synchronous`` are there for tests of durability.
+    ``schema`` is the script that sets up a new file. ``exclusive``: refuse a second process (AlreadyRunning). Tools
+    open without, beside a service: only a file that a service has set up, and nothing is written or locked before the
+    first job; then SQLite's own locks order the transactions. Raises Refused with one line for people that names the
+    file. ``vfs`` and ``synchronous`` are there for tests of durability.
     """
     refuse_unsafe_sqlite(apsw.sqlite_lib_version())
-    lock = None
+    database = Database(path, schema, version, busy_timeout, vfs, synchronous, exclusive)
+    lock, connection = None, None
     try:
         if exclusive:
             create_private(path)
             lock = ProcessLock(path)
-        database = Database(path, schema, version, busy_timeout, vfs, synchronous)
-        return Writer(database, database.writer(), lock)
+            connection = database.writer(after_failure=False)
+        else:
+            discard(database.reader())
+            database.sync_wal()
+        return Writer(database, connection, lock)
     except BaseException as error:
+        if connection is not None:
+            discard(connection)
         if lock is not None:
             lock.release()
-        if isinstance(error, Refused):
-            raise
-        raise_translated(error)
+        raise_refused(path, error)
 
 
 class Writer:
     """The only writing connection of this process to one file, in one thread; jobs run one after another.
 
     A job is one transaction: it is stored and durable when ``run`` returns, and not stored when ``run`` raises
-    anything but CommitAmbiguous. A cancelled caller does not cancel its job. A job returns values, never a cursor:
-    the connection belongs to the thread.
+    anything but CommitAmbiguous. A cancelled caller does not cancel its job. A job returns values; one that returns
+    a cursor fails, because the connection belongs to the thread. A file that no longer lies at its path takes nothing.
     """
 
-    def __init__(self, database: Database, connection: apsw.Connection, lock: ProcessLock | None) -> None:
+    def __init__(self, database: Database, connection: apsw.Connection | None, lock: ProcessLock | None) -> None:
+        """Without a connection the first job opens it."""
         self._database = database
-        self._connection: apsw.Connection | None = connection
+        self._connection = connection
         self._lock = lock
+        self._place = database.place()
+        self._failed = False
+        """Whether a connection was lost: from then on a sync may have failed."""
         self._relaxed = False
         self._closed = False
         self._queue: queue.SimpleQueue[_Ticket] = queue.SimpleQueue()
@@ -112,6 +129,11 @@ class Writer:
         self._queue.put(ticket)
         result: T = await ticket.result
         return result
+
+    def require_place(self) -> None:
+        """Raises StoreUnavailable if the file at the path is not the one that was opened."""
+        if not self._in_place():
+            raise StoreUnavailable(_REPLACED)
 
     async def close(self) -> None:
         """Finish the queued jobs, close the connection, end the thread, give up the lock."""
@@ -136,24 +158,36 @@ class Writer:
                 ticket.answer(None, error)
             else:
                 ticket.answer(result, None)
-        self._drop()
+        if self._connection is not None:
+            discard(self._connection)
         ticket.answer(None, None)
 
     def _transact(self, job: Callable[[apsw.Connection], T], durable: bool) -> T:
         try:
+            self.require_place()
             connection = self._connected()
             self._set_durability(connection, durable)
             connection.execute("BEGIN IMMEDIATE")
             result = job(connection)
+            assert not isinstance(result, apsw.Cursor), "a job returned a cursor"
         except BaseException as error:
             self._roll_back(error)
             raise_translated(error)
         self._commit(connection)
+        if not self._in_place():
+            raise CommitAmbiguous(_REPLACED)
         return result
+
+    def _in_place(self) -> bool:
+        """One look at the path, with every transaction: what goes into a deleted file is lost."""
+        try:
+            return self._database.place() == self._place
+        except OSError:
+            return False
 
     def _connected(self) -> apsw.Connection:
         if self._connection is None:
-            self._connection = self._database.writer()
+            self._connection = self._database.writer(after_failure=self._failed)
             self._relaxed = False
         return self._connection
 
@@ -189,6 +223,7 @@ class Writer:
         return True
 
     def _drop(self) -> None:
+        self._failed = True
         if self._connection is not None:
             discard(self._connection)
             self._connection = None

@@ -28,6 +28,30 @@ class NewerSchema(Refused):
         super().__init__(f"{path} has schema version {found}, this release knows up to {known}: use a newer release")
 
 
+class OlderSchema(Refused):
+    """The file was written by an older release, and there is no way from there to here."""
+
+    def __init__(self, path: Path, found: int, known: int) -> None:
+        super().__init__(
+            f"{path} has schema version {found}, this release needs version {known} and cannot convert it: "
+            "use the release that wrote it, or another data folder"
+        )
+
+
+class NotSetUp(Refused):
+    """A tool was pointed at a file that no service has set up."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is empty: no service has set it up yet")
+
+
+class CannotOpen(Refused):
+    """The file cannot be opened, for a reason of the table below."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+
+
 class UnsafeSqlite(Refused):
     """This SQLite can corrupt a WAL database that two connections use (the WAL-reset bug)."""
 
@@ -57,6 +81,7 @@ _UNAVAILABLE: tuple[tuple[type[BaseException], str], ...] = (
     (MemoryError, "memory is exhausted"),
     (apsw.Error, "unexpected database error"),
     (OSError, "the database file cannot be opened"),
+    (NotSetUp, "the database file is not set up yet"),
     (Refused, "this release cannot use the database file"),
 )
 
@@ -85,4 +110,16 @@ def raise_translated(error: BaseException) -> NoReturn:
     for kind, reason in _UNAVAILABLE:
         if isinstance(error, kind):
             raise StoreUnavailable(reason) from error
+    raise error
+
+
+def raise_refused(path: Path, error: BaseException) -> NoReturn:
+    """The same for people who open the file: they are always told which one it is about."""
+    if isinstance(error, Refused):
+        raise error
+    if isinstance(error, StoreUnavailable):
+        raise CannotOpen(path, error.reason) from error
+    for kind, reason in _UNAVAILABLE:
+        if isinstance(error, kind):
+            raise CannotOpen(path, reason) from error
     raise error

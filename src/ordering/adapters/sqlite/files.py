@@ -1,4 +1,19 @@
-"""Opening a database file: private, ours alone, in WAL mode, its schema known, what it shows durable."""
+"""Opening a database file: private, ours alone, in WAL mode, its schema known, what it shows durable.
+
+Why opening makes the file durable: a crash of an earlier life may have left commits in the WAL that it never synced.
+Whoever opens the file sees them and acts on them (the relay publishes them, a repeated request is answered from them),
+so they must survive a power cut from then on. Two ways lead there:
+
+- A TRUNCATE checkpoint writes all of it again, through the database file, and syncs that. It is the only way after a
+  failed sync: the kernel may have marked the lost pages clean, and a second sync of the WAL would succeed without
+  writing them. It needs every reader to leave the WAL.
+- A sync of the WAL by a descriptor of its own. It is enough as long as no sync failed before: then the kernel still
+  owes what it has not written. It needs nobody to leave. The database file needs no sync: SQLite syncs it before it
+  counts a frame as written back.
+
+So a process that starts tries the first without waiting, and takes the second while somebody reads (a backup over
+night must not keep the service from starting). A process whose own sync failed insists on the first.
+"""
 
 import fcntl
 import os
@@ -9,7 +24,14 @@ from pathlib import Path
 import apsw
 import attrs
 
-from ordering.adapters.sqlite.errors import AlreadyRunning, NewerSchema, UnsafeSqlite, WalRefused
+from ordering.adapters.sqlite.errors import (
+    AlreadyRunning,
+    NewerSchema,
+    NotSetUp,
+    OlderSchema,
+    UnsafeSqlite,
+    WalRefused,
+)
 from ordering.application.errors import StoreUnavailable
 
 _WAL_PAGES = 4000  # checkpoint from 16 MiB on: scattered pages are written once for many commits
@@ -29,11 +51,12 @@ def refuse_unsafe_sqlite(version: str) -> None:
 def create_private(path: Path) -> None:
     """Make folder (0700) and file (0600) if they are missing; SQLite gives -wal and -shm the file's own mode.
 
-    The folder's entry is synced: a database in a folder that is gone after a power cut is not durable.
+    Each new folder's entry is synced: a database in a folder that is gone after a power cut is not durable.
     """
-    if not path.parent.is_dir():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync_folder(path.parent.parent)
+    missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(folder.parent)
     if not path.exists():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         _sync_folder(path.parent)
@@ -85,15 +108,25 @@ class Database:
     busy_timeout: float
     vfs: str | None = None
     synchronous: str = "FULL"
+    exclusive: bool = True
+    """Whether this process alone writes the file; only such a one sets up a new file."""
 
-    def writer(self) -> apsw.Connection:
-        """A read-write connection to the existing file. What it shows is durable: all of it was checkpointed and
-        synced first, so commits that a crash or a failed sync left unsynced do not count as stored unless they are.
+    def place(self) -> tuple[int, int]:
+        """Which file lies at the path now: device and inode. Raises OSError."""
+        found = os.stat(self.path)  # noqa: PTH116 -- half the price of Path.stat, with every transaction
+        return found.st_dev, found.st_ino
+
+    def writer(self, *, after_failure: bool) -> apsw.Connection:
+        """A read-write connection to the existing file. What it shows is durable, see above; ``after_failure``: a
+        connection of this process was lost, so a sync may have failed.
         """
         connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=self.vfs)
         try:
             self._configure(connection)
-            self._checkpoint(connection)
+            if after_failure:
+                self._rewrite(connection)
+            elif not self.exclusive or not self._try_rewrite(connection):
+                self.sync_wal()
         except BaseException:
             discard(connection)
             raise
@@ -106,8 +139,8 @@ class Database:
             connection.set_busy_timeout(int(self.busy_timeout * 1000))
             connection.pragma("query_only", True)
             connection.pragma("wal_autocheckpoint", 0)
-            if self._found(connection) < self.version:
-                raise StoreUnavailable("the database file is not set up yet")
+            if not self._is_set_up(connection):
+                raise NotSetUp(self.path)
         except BaseException:
             discard(connection)
             raise
@@ -125,24 +158,50 @@ class Database:
         if sys.platform == "darwin":  # there, fsync alone does not reach the platter
             connection.pragma("fullfsync", True)
             connection.pragma("checkpoint_fullfsync", True)
-        if self._found(connection) < self.version:
+        if not self._is_set_up(connection):
+            if not self.exclusive:
+                raise NotSetUp(self.path)
             self._set_up(connection)
 
     def _set_up(self, connection: apsw.Connection) -> None:
-        """The schema creates what is absent, so it also brings a file of an older version up to date."""
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(self.schema)
         connection.pragma("user_version", self.version)
         connection.execute("COMMIT")
 
-    def _found(self, connection: apsw.Connection) -> int:
+    def _is_set_up(self, connection: apsw.Connection) -> bool:
+        """Whether the file has this version; raises for every other but 0, which a new file has."""
         found: int = connection.pragma("user_version")
         if found > self.version:
             raise NewerSchema(self.path, found, self.version)
-        return found
+        if 0 < found < self.version:
+            raise OlderSchema(self.path, found, self.version)
+        return found == self.version
 
-    def _checkpoint(self, connection: apsw.Connection) -> None:
-        """Raises StoreUnavailable while a reader keeps part of the WAL from being written back."""
-        _, in_wal, written_back = connection.pragma("wal_checkpoint", "truncate")
-        if in_wal != written_back:
+    def sync_wal(self) -> None:
+        """Sync the WAL and its entry in the folder. SQLite locks the database file and -shm but never the WAL, so
+        closing another descriptor of it drops no lock of this process."""
+        path = f"{self.path}-wal"
+        if not Path(path).exists():
+            return
+        flags = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READONLY
+        wal = apsw.VFSFile(self.vfs or "", path, [flags, 0])
+        try:
+            wal.xSync(apsw.SQLITE_SYNC_FULL)
+        finally:
+            wal.xClose()
+        _sync_folder(self.path.parent)
+
+    def _try_rewrite(self, connection: apsw.Connection) -> bool:
+        """Write the WAL back into the database file and begin it anew; False if somebody uses it just now."""
+        connection.set_busy_timeout(0)
+        busy, _, _ = connection.pragma("wal_checkpoint", "truncate")
+        connection.set_busy_timeout(int(self.busy_timeout * 1000))
+        return not busy
+
+    def _rewrite(self, connection: apsw.Connection) -> None:
+        """The same, waiting for the readers. Raises StoreUnavailable if one stays: what remains of the WAL would be
+        believed after a power cut, with whatever the failed sync lost in the middle of it."""
+        busy, _, _ = connection.pragma("wal_checkpoint", "truncate")
+        if busy:
             raise StoreUnavailable("a long read holds up the database file")

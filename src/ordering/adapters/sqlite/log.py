@@ -108,11 +108,16 @@ class SqlitePublisher:
         return [row if isinstance(row, Rejected) else next(results) for row in rows]
 
     async def probe(self) -> None:
-        """After a failure, a write that changes nothing shows whether the file takes writes again."""
-        if not self._in_doubt:
-            return
+        """The file must lie where readers look for it; after a failure, a write that changes nothing shows whether
+        it takes writes again."""
+
+        def touch(connection: apsw.Connection) -> None:
+            connection.execute("UPDATE meta SET topic = topic")
+
         try:
-            await self._writer.run(lambda connection: connection.execute("UPDATE meta SET topic = topic"))
+            self._writer.require_place()
+            if self._in_doubt:
+                await self._writer.run(touch)
         except (StoreUnavailable, CommitAmbiguous) as error:
             raise BrokerUnavailable(_reason(error)) from error
         self._in_doubt = False

@@ -22,7 +22,7 @@ from ordering.application.messages import (
     Write,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = Path(__file__).with_name("order_store.sql")
 _NO_RELAY = "no relay is running"
 

@@ -125,7 +125,11 @@ class SqliteViews:
 
     async def record_identity(self, topic: str, identity: LogIdentity) -> None:
         values = (topic, identity.cluster_id, identity.topic_id)
-        await self._writer.run(lambda connection: connection.execute(_RECORD_IDENTITY, values))
+
+        def record(connection: apsw.Connection) -> None:
+            connection.execute(_RECORD_IDENTITY, values)
+
+        await self._writer.run(record)
 
     async def load(self, topic: str, keys: Collection[str]) -> Snapshot:
         wanted = _json(list(keys)).decode()
