@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import apsw
 import pytest
 import structlog
 from dependency_injector import containers
@@ -89,6 +90,38 @@ async def test_tools_do_not_invent_a_data_folder(tmp_path: Path) -> None:
         _ = tools.store
     await tools.close()
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("name", ["cart.db", "view.db"])
+async def test_tools_set_nothing_up(tmp_path: Path, name: str) -> None:
+    """A file that no service has set up is refused in one line, and stays as it is."""
+    (tmp_path / name).write_bytes(b"")
+    tools = Tools(Settings(data_dir=tmp_path))
+
+    with pytest.raises(Refused, match=f"{name} is empty: no service has set it up yet"):
+        _ = tools.store if name == "cart.db" else tools.views
+    await tools.close()
+    assert (tmp_path / name).stat().st_size == 0
+
+
+async def test_tools_look_while_the_stores_are_being_read_and_written(
+    tmp_path: Path, observer: ServiceObserver
+) -> None:
+    """Services run, a backup reads, somebody else writes: looking needs none of their locks."""
+    settings = Settings(data_dir=tmp_path)
+    services = [service("cart", settings, observer), service("order", settings, observer)]
+    others = [apsw.Connection(str(tmp_path / name)) for name in ("cart.db", "view.db") for _ in range(2)]
+    for number, connection in enumerate(others):
+        connection.execute("BEGIN IMMEDIATE" if number % 2 else "BEGIN; SELECT * FROM sqlite_schema").fetchall()
+    tools = Tools(settings)
+
+    assert await tools.store.waiting(10) == []
+    assert await tools.views.letters(10) == []
+    await tools.close()
+    for connection in others:
+        connection.close(True)
+    for one in services:
+        await one.exits.aclose()
 
 
 def test_the_released_schemas_pass_their_check() -> None:
