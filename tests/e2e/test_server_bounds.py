@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -110,6 +111,32 @@ async def test_a_request_that_never_ends_is_closed() -> None:
     assert await status_after(b"GET / HTT") == b"408"
     assert await status_after(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc") == b""
     assert await status_after() == b""
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"FOO / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: \x00\r\n\r\n", 400),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTT", 408),
+    ],
+)
+async def test_a_request_that_no_endpoint_sees_is_refused_with_a_problem_document(sent: bytes, status: int) -> None:
+    """Clients find the same members in it as in every other refusal."""
+    async with serving() as (reader, writer):
+        writer.write(sent)
+        answer = await reader.read()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    problem = json.loads(body)
+
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\ncontent-type: application/problem+json\r\n" in head
+    assert b"\r\ncontent-length: %d\r\n" % len(body) in head
+    assert problem["status"] == status
+    assert problem["success"] is False
+    assert problem["message"] == problem["detail"] != ""
+    assert problem["errors"] == []
 
 
 async def test_a_connection_that_is_used_again_keeps_its_bounds() -> None:

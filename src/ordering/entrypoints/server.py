@@ -7,6 +7,7 @@ as nearly all do, costs no timer.
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Generator
 from typing import Any, Final
 
@@ -14,8 +15,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _REFUSALS: Final = {
-    408: b"Request Timeout",
-    431: b"Request Header Fields Too Large",
+    400: ("Bad Request", "This is no HTTP request that could be read"),
+    408: ("Request Timeout", "The request did not arrive in time"),
+    431: ("Request Header Fields Too Large", "The request's head is too large"),
 }
 
 
@@ -57,6 +59,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._rest_is_here()
         elif self._deadline is None:
             self._await_rest()
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be parsed: an unknown method, a bad byte."""
+        self._refuse(400)
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -105,10 +111,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int) -> None:
         """Answer on the bare connection and close it; the rest of the request is not read."""
-        title = _REFUSALS[status]
-        body = b'{"type":"about:blank","title":"%s","status":%d,"success":false}' % (title, status)
+        title, message = _REFUSALS[status]
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": message}
+        body = json.dumps({**problem, "message": message, "success": False, "errors": []}).encode("ascii")
         fields = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
-        self.transport.write(b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (status, title, fields, body))
+        self.transport.write(b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (status, title.encode("ascii"), fields, body))
         self._refused = True
         self.transport.close()
 
