@@ -208,6 +208,23 @@ async def test_another_host_is_refused_where_hosts_are_listed(host: str) -> None
             assert [fault["field"] for fault in answer.json()["errors"]] == ["Host"]
 
 
+@pytest.mark.parametrize("origins", [(), ("https://shop.example",)])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/nothing"), ("DELETE", CREATE), ("OPTIONS", CREATE), ("HEAD", "/health"), ("GET", "//health/")],
+)
+async def test_another_host_is_refused_whatever_it_asks_for(method: str, path: str, origins: tuple[str, ...]) -> None:
+    """Also where no endpoint would answer, and before a browser's question is."""
+    headers = {"Host": "evil.example", "Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+    async with in_process(StandIns().apps(allowed_hosts=("shop.example",), cors_origins=origins)[0]) as cart:
+        answer = await cart.request(method, f"http://127.0.0.1{path}", headers=headers)
+        served = await cart.request(method, f"http://127.0.0.1{path}", headers={**headers, "Host": "shop.example"})
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert method == "HEAD" or [fault["field"] for fault in answer.json()["errors"]] == ["Host"]
+    assert served.status_code != 400
+
+
 @pytest.mark.parametrize("path", ["/health", "/nothing", CREATE])
 async def test_a_malformed_host_is_refused_everywhere(path: str) -> None:
     """Also where hosts are not listed, with a document like any other."""
@@ -230,6 +247,40 @@ async def test_listed_origins_may_read_answers_and_others_may_not() -> None:
     assert "access-control-allow-origin" not in refused.headers
     assert preflight.status_code == 204
     assert preflight.headers["access-control-allow-origin"] == "https://shop.example"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"Origin": "https://evil.example"}, "Origin"),
+        ({"Access-Control-Request-Method": "DELETE"}, "Access-Control-Request-Method"),
+        ({"Access-Control-Request-Headers": "idempotency-key, x-other"}, "Access-Control-Request-Headers"),
+    ],
+)
+async def test_a_refused_preflight_is_a_problem_document(changes: dict[str, str], field: str) -> None:
+    """It names what is not allowed, and allows nothing."""
+    asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+    asked["Access-Control-Request-Headers"] = "Content-Type, Idempotency-Key"
+    async with in_process(StandIns().apps(cors_origins=("https://shop.example",))[0]) as cart:
+        allowed = await cart.options(CREATE, headers=asked)
+        refused = await cart.options(CREATE, headers={**asked, **changes})
+    assert allowed.status_code == 204
+    assert refused.status_code == 400
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert [(fault["field"], fault["code"]) for fault in refused.json()["errors"]] == [(field, "malformed-header")]
+    assert "access-control-allow-origin" not in refused.headers
+
+
+@pytest.mark.parametrize("path", [f"/{CREATE}", f"{CREATE}/", f"{CREATE}//", "/api//create-order"])
+async def test_a_key_belongs_to_the_route_however_its_path_is_written(path: str) -> None:
+    """Or a client's retry through another spelling would not be recognized."""
+    stand_ins = StandIns()
+    headers = {"Idempotency-Key": "k"}
+    async with in_process(stand_ins.apps()[0]) as cart:
+        first = await cart.post(CREATE, json=GOOD, headers=headers)
+        again = await cart.post(f"http://127.0.0.1{path}", json=GOOD, headers=headers)
+    assert (again.status_code, again.content) == (201, first.content)
+    assert len({context.once.key for context in stand_ins.contexts if context.once}) == 1
 
 
 async def test_the_short_way_and_the_ordinary_way_answer_the_same() -> None:

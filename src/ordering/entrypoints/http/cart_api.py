@@ -36,6 +36,9 @@ from ordering.entrypoints.http.schemas import (
 )
 from ordering.entrypoints.http.strict_json import decode
 
+CREATE_PATH: Final = "/api/create-order"
+UPDATE_PATH: Final = "/api/update-order"
+
 _DESCRIPTION: Final = "Takes orders and changes their status. 201 and 200 mean durable; 503 means nothing was stored."
 _ON_WRITES: Final = (
     Code.KEY_IN_FLIGHT,
@@ -65,7 +68,7 @@ def create_cart_app(
         faults = Faults()
         key = faults.of(idempotency_key(call.headers.get("idempotency-key")), None)
         wanted = faults.with_those_of(lambda: read_place_order(decode(body), default_currency=default_currency))
-        once = None if key is None else once_of(call, key, body, 201, created)
+        once = None if key is None else once_of(f"POST {CREATE_PATH}", key, body, 201, created)
         return _reply(call, await place_order(wanted, call.context(once)), 201, created)
 
     async def update_order(call: Call) -> Reply:
@@ -74,15 +77,15 @@ def create_cart_app(
         key = faults.of(idempotency_key(call.headers.get("idempotency-key")), None)
         versions = faults.of(if_match(call.headers.get("if-match")), None)
         wanted = faults.with_those_of(lambda: read_change_status(decode(body)))
-        once = None if key is None else once_of(call, key, body, 200, updated)
+        once = None if key is None else once_of(f"PUT {UPDATE_PATH}", key, body, 200, updated)
         return _reply(call, await change_status(wanted, call.context(once), if_match=versions), 200, updated)
 
     async def info() -> CartInfo:
         return CartInfo(options.service, options.version, "running", options.broker, options.registry)
 
     routes = [
-        Route("POST", "/api/create-order", create_order, "create_order", _CREATE, hot=True),
-        Route("PUT", "/api/update-order", update_order, "update_order", _UPDATE, hot=True),
+        Route("POST", CREATE_PATH, create_order, "create_order", _CREATE, hot=True),
+        Route("PUT", UPDATE_PATH, update_order, "update_order", _UPDATE, hot=True),
         *service_routes(options, around, info, CartInfo),
     ]
     routes += docs_routes(document(options, _DESCRIPTION, routes), options.service, installed_files())

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -99,9 +99,9 @@ def known_headers(scope: "Scope") -> dict[str, str]:
     return found
 
 
-def check_host(call: Call, allowed: frozenset[str]) -> None:
+def check_host(headers: Mapping[str, str], allowed: frozenset[str]) -> None:
     """Refuse a malformed ``Host`` and, if hosts are listed, one that is not listed (ports are not compared)."""
-    host = call.headers.get("host", "")
+    host = headers.get("host", "")
     if not _HOST(host) or (allowed and host_name(host) not in allowed):
         raise InvalidInput([HOST_FAULT])
 
@@ -134,10 +134,10 @@ async def read_body(call: Call, limit: int) -> bytes:
     return body
 
 
-def once_of(call: Call, key: str, body: bytes, status: int, render: Callable[[Order], bytes]) -> Once:
-    """What an idempotency key stands for: scope method and path, fingerprint of the raw body."""
-    scope: Any = call.scope
-    return Once(f"{scope['method']} {scope['path'].rstrip('/')} {key}", hashlib.sha256(body).digest(), status, render)
+def once_of(scope: str, key: str, body: bytes, status: int, render: Callable[[Order], bytes]) -> Once:
+    """What an idempotency key stands for: ``scope`` is the route's method and path, however a client wrote them; the
+    fingerprint is of the raw body."""
+    return Once(f"{scope} {key}", hashlib.sha256(body).digest(), status, render)
 
 
 def read_query(call: Call, names: frozenset[str]) -> tuple[dict[str, str], Faults]:

@@ -4,32 +4,31 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from litestar import Litestar, Request
-from litestar.config.cors import CORSConfig
 from litestar.enums import HttpMethod
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
 from ordering.application.errors import Failure, OutcomeUnknown, ShuttingDown
 from ordering.domain.errors import OrderingError
+from ordering.entrypoints.http.cors import check_preflight, cors_config
 from ordering.entrypoints.http.openapi import Documentation
 from ordering.entrypoints.http.options import HttpOptions, Surroundings
 from ordering.entrypoints.http.problems import framework_refusal, internal_error, refusal
 from ordering.entrypoints.http.replies import Reply
-from ordering.entrypoints.http.requests import Call, check_host
+from ordering.entrypoints.http.requests import Call, check_host, known_headers
 
 if TYPE_CHECKING:
+    from litestar.config.cors import CORSConfig
     from litestar.types import Receive, Scope
 
 Endpoint = Callable[[Call], Awaitable[Reply]]
 Answering = Callable[["Scope", "Receive"], Awaitable[Reply]]
+Border = Callable[["Scope", "Receive"], Reply | None]
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
-
-_EXPOSED_HEADERS: Final = ["ETag", "Retry-After", "X-Request-Id"]
-_CORS_HEADERS: Final = ["Content-Type", "Idempotency-Key", "If-Match", "X-Request-Id", "traceparent", "tracestate"]
 
 
 @attrs.frozen
@@ -48,20 +47,27 @@ class Route:
 class OrderingApp(Litestar):
     """A Litestar app that takes the short way to its hot routes: same endpoint, same answers.
 
+    What Litestar would answer itself (other paths and methods, preflights) first passes our own border.
+
     The ordinary way stays open to them (and is taken when anything asks for Litestar's machinery: a path written
     differently, a mounted app, CORS).
     """
 
-    __slots__ = ("_short_ways",)
+    __slots__ = ("_border", "_short_ways")
 
     _short_ways: "dict[tuple[str, str], Answering]"
+    _border: Border
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 -- as Litestar's own
-        if scope["type"] == "http" and not scope.get("root_path"):
+        if scope["type"] == "http":
             answering = self._short_ways.get((scope["method"], scope["path"]))
-            if answering is not None:
+            if answering is not None and not scope.get("root_path"):
                 reply = await answering(scope, receive)
                 await reply(scope, receive, send)
+                return
+            refused = self._border(scope, receive)
+            if refused is not None:
+                await refused(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
 
@@ -70,6 +76,7 @@ def build_app(
     routes: Sequence[Route], options: HttpOptions, around: Surroundings, lifespan: Lifespan | None
 ) -> OrderingApp:
     """The app that serves these routes and answers everything else with a problem document."""
+    cors = cors_config(options.cors_origins)
     answering = {(route.method, route.path): _answering(route, options, around) for route in routes}
     hot = {(route.method, route.path) for route in routes if route.hot and not options.cors_origins}
     app = OrderingApp(
@@ -77,27 +84,48 @@ def build_app(
         openapi_config=None,  # openapi.py lays the document out from the same routes
         exception_handlers={HTTPException: _refused(around), Exception: _failed(around)},
         lifespan=[lifespan] if lifespan is not None else [],
-        cors_config=_cors(options),
+        cors_config=cors,
         request_max_body_size=options.body_bytes_max,
         logging_config=None,
         debug=False,
         pdb_on_exception=False,
     )
     app._short_ways = {way: answering[way] for way in hot}
+    app._border = _border(options, cors, around)
     return app
+
+
+def _hosts(options: HttpOptions) -> frozenset[str]:
+    return frozenset(host.lower() for host in options.allowed_hosts)
+
+
+def _border(options: HttpOptions, cors: "CORSConfig | None", around: Surroundings) -> Border:
+    """What holds for every request that does not take the short way, whatever would answer it."""
+    hosts = _hosts(options)
+
+    def refused(scope: "Scope", receive: "Receive") -> Reply | None:
+        try:
+            check_host(known_headers(scope), hosts)
+            if cors is not None and scope.get("method") == "OPTIONS":
+                check_preflight(scope, cors)
+        except OrderingError as error:
+            return refusal(error, Call(scope, receive, around.new_request_id).request_id)
+        return None
+
+    return refused
 
 
 def _answering(route: Route, options: HttpOptions, around: Surroundings) -> Answering:
     """The endpoint with everything around it: host check, refusals as problems, failures as 500, measurement."""
     endpoint, method, path = route.endpoint, route.method, route.path
-    hosts = frozenset(host.lower() for host in options.allowed_hosts)
+    hosts = _hosts(options)
     new_request_id, on_answer = around.new_request_id, around.on_answer
 
     async def answer(scope: "Scope", receive: "Receive") -> Reply:
         began = perf_counter()
         call = Call(scope, receive, new_request_id)
         try:
-            check_host(call, hosts)
+            check_host(call.headers, hosts)
             reply = await endpoint(call)
         except (OrderingError, Failure) as error:
             reply = refusal(error, call.request_id)
@@ -141,15 +169,3 @@ def _failed(around: Surroundings) -> Callable[[Request[Any, Any, Any], Exception
         return internal_error(call.request_id)
 
     return answer
-
-
-def _cors(options: HttpOptions) -> CORSConfig | None:
-    if not options.cors_origins:
-        return None
-    return CORSConfig(
-        allow_origins=list(options.cors_origins),
-        allow_methods=["GET", "POST", "PUT"],
-        allow_headers=_CORS_HEADERS,
-        expose_headers=_EXPOSED_HEADERS,
-        allow_credentials=False,
-    )
