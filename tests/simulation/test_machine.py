@@ -233,7 +233,7 @@ class WholeApi(RuleBasedStateMachine):
                 assert state.version == order.version
 
 
-@pytest.mark.parametrize(("kind", "examples", "steps"), [("memory", 200, 30), ("sqlite", 15, 20)])
+@pytest.mark.parametrize(("kind", "examples", "steps"), [("memory", 60, 30), ("sqlite", 6, 20)])
 def test_the_api_agrees_with_its_model(kind: str, examples: int, steps: int) -> None:
     """The same machine on every set of adapters."""
     machine = type(f"WholeApiOn{kind.title()}", (WholeApi,), {"kind": kind})
