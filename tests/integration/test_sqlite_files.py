@@ -299,3 +299,22 @@ def test_what_cannot_be_opened_is_named(path: Path, exclusive: bool) -> None:
     with pytest.raises(Refused) as refusal:
         open_writer(path, SCHEMA, 1, exclusive=exclusive)
     assert str(refusal.value) == f"{path}: the database file is not a database"
+
+
+def damage(path: Path) -> None:
+    """Overwrite all pages but the first."""
+    with path.open("r+b") as file:
+        file.seek(4_096)
+        file.write(b"\xff" * (path.stat().st_size - 4_096))
+
+
+async def test_a_damaged_log_is_named(tmp_path: Path) -> None:
+    """Also when its first page is sound, so that only reading from it shows the damage."""
+    await SqlitePublisher.open(tmp_path, TOPIC, 3).close()
+    path = log_path(tmp_path, TOPIC)
+    damage(path)
+    with pytest.raises(Refused) as refusal:
+        SqlitePublisher.open(tmp_path, TOPIC, 3)
+    assert str(refusal.value) == f"{path}: the database file is damaged"
+    with pytest.raises(Refused, match="damaged"):  # and not "in use": the first attempt let go of it
+        SqlitePublisher.open(tmp_path, TOPIC, 3)

@@ -111,7 +111,7 @@ class Writer:
         """Whether a connection was lost: from then on a sync may have failed."""
         self._relaxed = False
         self._closed = False
-        self._queue: queue.SimpleQueue[_Ticket] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=f"sqlite {database.path.name}", daemon=True)
         self._thread.start()
 
@@ -144,6 +144,15 @@ class Writer:
         last = _Ticket(None, False, loop, loop.create_future())
         self._queue.put(last)
         await last.result
+        self._end()
+
+    def abandon(self) -> None:
+        """The same for an opening that came to nothing: no job was ever queued, nobody waits."""
+        self._closed = True
+        self._queue.put(None)
+        self._end()
+
+    def _end(self) -> None:
         self._thread.join()
         if self._lock is not None:
             self._lock.release()
@@ -151,7 +160,7 @@ class Writer:
     # ------------------------------------------------------------------------------ in the writer's thread
 
     def _work(self) -> None:
-        while (ticket := self._queue.get()).job is not None:
+        while (ticket := self._queue.get()) is not None and ticket.job is not None:
             try:
                 result = self._transact(ticket.job, ticket.durable)
             except BaseException as error:  # whatever it is, its waiter must hear of it
@@ -160,7 +169,8 @@ class Writer:
                 ticket.answer(result, None)
         if self._connection is not None:
             discard(self._connection)
-        ticket.answer(None, None)
+        if ticket is not None:
+            ticket.answer(None, None)
 
     def _transact(self, job: Callable[[apsw.Connection], T], durable: bool) -> T:
         try:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import apsw
 
 from ordering.adapters.sqlite.database import Reader, Refused, Writer, open_writer
+from ordering.adapters.sqlite.errors import raise_refused
 from ordering.adapters.sqlite.rows import pack_headers, unpack_headers
 from ordering.application.failures import (
     BrokerUnavailable,
@@ -87,15 +88,20 @@ class SqlitePublisher:
     ) -> "SqlitePublisher":
         """Open or create the log; a log that exists keeps the partition count it was created with.
 
-        Raises Refused (another process writes it) or StoreUnavailable.
+        Raises Refused (another process writes it, for one).
         """
         path = log_path(folder, topic)
         meta = _CREATE_META.format(apsw.format_sql_value(topic), partitions)
         schema = _SCHEMA.read_text(encoding="utf-8") + meta
         writer = open_writer(path, schema, SCHEMA_VERSION, vfs=vfs, synchronous=synchronous)
         reader = Reader(path, SCHEMA_VERSION, vfs=vfs)
-        found, count, _, _ = reader.query(_META)[0]
-        reader.close()
+        try:
+            found, count, _, _ = reader.query(_META)[0]
+        except StoreUnavailable as error:
+            writer.abandon()
+            raise_refused(path, error)
+        finally:
+            reader.close()
         return cls(writer, found, count)
 
     async def close(self) -> None:
