@@ -142,10 +142,11 @@ class WholeHttpApi(RuleBasedStateMachine):
         self.run(self._send(attrs.evolve(change(order.order_id, order.status), key=FRESH)))
 
     @precondition(lambda self: self.kept)
-    @rule(pick=st.integers(0, 19), slash=st.booleans())
-    def repeat(self, pick: int, slash: bool) -> None:
+    @rule(pick=st.integers(0, 19), slash=st.booleans(), match=st.none() | st.just('"99"'))
+    def repeat(self, pick: int, slash: bool, match: str | None) -> None:
         """The same key and body, whatever has happened since, give the first answer again."""
-        self.run(self._send(attrs.evolve(self.kept[pick % len(self.kept)], slash=slash)))
+        write = self.kept[pick % len(self.kept)]
+        self.run(self._send(attrs.evolve(write, slash=slash, if_match=match or write.if_match)))
 
     @rule(write=sent)
     def send_again(self, write: Write) -> None:
@@ -391,7 +392,7 @@ class WholeHttpApi(RuleBasedStateMachine):
         assert problem == {**named, **expected.members}
 
 
-@pytest.mark.parametrize(("kind", "examples", "steps"), [("memory", 22, 50), ("embedded", 6, 50)])
+@pytest.mark.parametrize(("kind", "examples", "steps"), [("memory", 30, 50), ("embedded", 10, 50)])
 def test_every_answer_is_the_models(kind: str, examples: int, steps: int) -> None:
     """The same machine on both systems, with the trouble each of them can be given."""
     machine = type(f"WholeHttpApiOn{kind.title()}", (WholeHttpApi,), {"kind": kind})
