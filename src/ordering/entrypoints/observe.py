@@ -40,7 +40,7 @@ def configure_logging(level: LogLevel, form: LogFormat, service: str) -> Any:  #
             *(as_json if form is LogFormat.JSON else [plain]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     logger = structlog.get_logger().bind(service=service)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -59,6 +60,31 @@ def test_single_orders_are_logged_at_debug_only(
 
     assert printed.out == ""
     assert len(printed.err.splitlines()) == lines
+
+
+class Writes(io.StringIO):
+    """A stream that remembers each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        return super().write(text)
+
+
+@pytest.mark.parametrize("form", LogFormat)
+def test_a_line_is_one_write(form: LogFormat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two services share one stderr; their lines must not run together."""
+    stream = Writes()
+    monkeypatch.setattr("sys.stderr", stream)
+    told = ServiceObserver(configure_logging(LogLevel.INFO, form, "cart"))
+    told.changed("relay.delivering", topic="order-events")
+    told.changed("service.stopped")
+
+    assert len(stream.pieces) == 2
+    assert all(piece.endswith("\n") for piece in stream.pieces)
 
 
 def test_json_lines_are_json_also_with_an_error(capsys: pytest.CaptureFixture[str]) -> None:
