@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordering.application.event_headers import CE_TYPES, event_headers
-from ordering.application.failures import CommitAmbiguous, StoreUnavailable
+from ordering.application.failures import BrokerUnavailable, CommitAmbiguous, LogChanged, StoreUnavailable
 from ordering.application.framing import frame, unframe
 from ordering.application.housekeeping import Retention, Trimmer
-from ordering.application.inspect_order import OrderTrace
+from ordering.application.inspect_order import InspectOrder, OrderTrace
 from ordering.application.messages import (
     Encoded,
     HeldRecord,
@@ -162,8 +162,11 @@ _STATE = StoredState("o", 2, "e2", Encoded("s", b""))
 _LETTER = HeldRecord(Record("t", 1, 7, 0, b"o", b"x"), "o", "corrupt", "truncated", 0)
 
 
-def _view(version: int) -> ViewRow:
-    return ViewRow("o", version, f"e{version}", "l", None, Lineage.OWN, version, Place(0, 0, 0), 0, 1)
+def _view(version: int, lineage: Lineage = Lineage.OWN) -> ViewRow:
+    return ViewRow("o", version, f"e{version}", "l", None, lineage, version, Place(0, 0, 0), 0, 1)
+
+
+_AHEAD = "the read model is ahead of the store (version 3, stored {}): was an older store restored?"
 
 
 @pytest.mark.parametrize(
@@ -187,9 +190,111 @@ def _view(version: int) -> ViewRow:
             "published up to version 2, the read model is at version 1",
         ),
         (OrderTrace(_STATE, [_entry(1), _entry(2)], 0, [], _view(2), []), "complete: version 2 is in the read model"),
-        (OrderTrace(None, [], 0, [], _view(3), []), "complete: version 3 is in the read model"),
+        (
+            OrderTrace(None, [], 0, [], _view(3, Lineage.INHERITED), []),
+            "complete: version 3 is in the read model",
+        ),
+        (OrderTrace(None, [], 0, [], _view(3), []), _AHEAD.format("nothing")),
+        (OrderTrace(_STATE, [_entry(1), _entry(2)], 0, [], _view(3), []), _AHEAD.format("2")),
+        (
+            OrderTrace(_STATE, [_entry(1), _entry(2)], 0, [], None, [], {"view": "gone", "held": "gone"}),
+            "stored at version 2 and published; the read model is not readable: gone",
+        ),
+        (
+            OrderTrace(_STATE, [], 0, [], None, [], {"view": "gone", "journal": "busy"}),
+            "stored at version 2; the read model is not readable: gone",
+        ),
+        (
+            OrderTrace(None, [], 0, [], _view(3), [], {"stored": "gone", "journal": "gone"}),
+            "version 3 is in the read model; the order store is not readable: gone",
+        ),
+        (
+            OrderTrace(None, [], 0, [], None, [], {"stored": "gone", "journal": "gone"}),
+            "not found in what is readable; the order store is not readable: gone",
+        ),
+        (
+            OrderTrace(None, [], None, [], None, [], {"log": "gone"}),
+            "unknown: not stored, not in the read model",
+        ),
     ],
 )
 def test_one_sentence_says_where_an_order_is(trace: OrderTrace, verdict: str) -> None:
     """The first thing that holds it up, from the store to the read model."""
     assert trace.verdict == verdict
+
+
+class Refused(Exception):
+    """What opening a part that is not there raises."""
+
+
+class Parts:
+    """Every part of an order's trace; those named in ``broken`` cannot be opened or read."""
+
+    def __init__(self, **broken: Exception) -> None:
+        self.broken = broken
+
+    def store(self) -> "Parts":
+        return self._opened("store")
+
+    def log(self) -> "Parts":
+        return self._opened("log")
+
+    def views(self) -> "Parts":
+        return self._opened("views")
+
+    def _opened(self, name: str) -> "Parts":
+        if name in self.broken:
+            raise self.broken[name]
+        return self
+
+    async def get(self, _order_id: str) -> object:
+        return self._read("get", _STATE)
+
+    async def timeline(self, _order_id: str) -> object:
+        return self._read("timeline", [_entry(2)])
+
+    async def partition_count(self) -> object:
+        return self._read("count", 3)
+
+    async def find(self, partition: int, key: bytes, _limit: int) -> object:
+        return self._read("find", [(partition, key)])
+
+    async def letters(self, _limit: int, *, key: str) -> object:
+        return self._read("letters", [key])
+
+    def _read(self, name: str, found: object) -> object:
+        if name in self.broken:
+            raise self.broken[name]
+        return found
+
+
+@pytest.mark.parametrize(
+    ("broken", "unread"),
+    [
+        ({}, {}),
+        ({"store": Refused("no file")}, {"stored": "no file", "journal": "no file"}),
+        ({"views": Refused("no file")}, {"view": "no file", "held": "no file"}),
+        ({"log": Refused("no file")}, {"log": "no file"}),
+        ({"count": BrokerUnavailable("no log")}, {"log": "no log"}),
+        ({"find": LogChanged("another log")}, {"log": "another log"}),
+        ({"timeline": StoreUnavailable("busy")}, {"journal": "busy"}),
+    ],
+)
+async def test_one_unreadable_part_of_an_order_does_not_hide_the_others(
+    broken: dict[str, Exception], unread: dict[str, str]
+) -> None:
+    """Each is asked for itself, and says why it cannot tell."""
+    parts = Parts(**broken)
+    inspect = InspectOrder(parts.store, parts.store, parts.log, parts.views, parts.views, (Refused,))  # type: ignore[arg-type]
+    trace = await inspect("o")
+
+    assert dict(trace.unread) == unread
+    told = {
+        "stored": trace.stored,
+        "journal": trace.timeline,
+        "log": trace.records,
+        "view": trace.view,
+        "held": trace.held,
+    }
+    assert {name for name, found in told.items() if not found} == set(unread)
+    assert trace.partition == (None if {"log", "count"} & set(broken) else partition_of(b"o", 3))

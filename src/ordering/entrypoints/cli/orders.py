@@ -1,19 +1,35 @@
 """``ordering orders show``: where is an order, and why is it stuck?"""
 
+from typing import Final
+
 from ordering.application.inspect_order import InspectOrder, OrderTrace
+from ordering.entrypoints import container
 from ordering.entrypoints.cli import output as out
 from ordering.entrypoints.cli.dlq import letter_row
 from ordering.entrypoints.cli.search import SourceSearch
 from ordering.entrypoints.cli.tail import describe
 from ordering.entrypoints.cli.tools import Tools, use
+from ordering.entrypoints.process import StartupError
+
+PARTS: Final = 5
+"""What an order's trace consists of."""
 
 
 def show(order_id: str, output: out.Output) -> int:
-    """Print everything known of one order; 1 if nothing is."""
+    """Print what can be read of one order; 1 if nothing is known of it."""
 
     async def work(tools: Tools) -> int:
-        search = SourceSearch(tools.source)
-        trace = await InspectOrder(tools.store, tools.store, search, tools.views, tools.views)(order_id)
+        inspect = InspectOrder(
+            lambda: tools.store,
+            lambda: tools.store,
+            lambda: SourceSearch(tools.source),
+            lambda: tools.views,
+            lambda: tools.views,
+            container.REFUSALS,
+        )
+        trace = await inspect(order_id)
+        if len(trace.unread) == PARTS:
+            raise StartupError(next(iter(trace.unread.values())))
         found = await _facts(order_id, trace, tools)
         if output == "json":
             out.line(found)
@@ -31,6 +47,7 @@ async def _facts(order_id: str, trace: OrderTrace, tools: Tools) -> dict[str, ob
         "orderId": order_id,
         "verdict": trace.verdict,
         "stored": {"version": stored.version, "status": status} if stored else None,
+        "notReadable": dict(trace.unread),
         "partition": trace.partition,
         "view": {"version": view.version, "status": view.label or None, "held": view.held} if view else None,
         "journal": [
@@ -49,12 +66,22 @@ async def _facts(order_id: str, trace: OrderTrace, tools: Tools) -> dict[str, ob
 
 def _print(found: dict[str, object]) -> None:
     print(f"{found['orderId']}: {found['verdict']}")
+    unread = found["notReadable"]
+    assert isinstance(unread, dict)
     for title, name in (("store", "stored"), ("read model", "view")):
-        print(f"{title + ':':<12} {_fields(found[name])}")
-    print(f"{'partition:':<12} {found['partition']}")
+        print(f"{title + ':':<12} {_unread(unread[name]) if name in unread else _fields(found[name])}")
+    if found["partition"] is not None:
+        print(f"{'partition:':<12} {found['partition']}")
+    for name in ("journal", "log", "held"):
+        if name in unread:
+            print(f"{name + ':':<12} {_unread(unread[name])}")
     _part("journal", found["journal"], ("version", "state", "occurredAt", "eventId"))
     _part("log", found["log"], ("partition", "offset", "version", "eventType", "timestamp", "eventId"))
     _part("held", found["held"], ("partition", "offset", "reason", "detail"))
+
+
+def _unread(reason: str) -> str:
+    return f"not readable: {out.cell(reason)}"
 
 
 def _fields(value: object) -> str:
