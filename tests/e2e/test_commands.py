@@ -124,6 +124,24 @@ def test_orders_show_of_an_unknown_order_says_so(system: System) -> None:
     assert ended.stderr == ""
 
 
+def test_orders_show_tells_what_it_can_read(system: System, tmp_path: Path) -> None:
+    """Where only the cart service ran there is no read model, and the rest is still told."""
+    place_and_see(system, "half-shown")
+    half = tmp_path / "half"
+    half.mkdir()
+    for file in system.data.iterdir():
+        if file.is_file() and not file.name.startswith("view.db"):
+            (half / file.name).write_bytes(file.read_bytes())
+    ended = command("orders", "show", "half-shown", env=environment(half))
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("half-shown: stored at version 1 and published; the read model is not readable")
+    assert "read model:  not readable: there is no " in ended.stdout
+    assert "version 1, status pending" in ended.stdout
+    assert "journal\n" in ended.stdout
+    assert "log\n" in ended.stdout
+
+
 def test_empty_lists_are_not_errors(system: System) -> None:
     """Nothing waits, nothing is held."""
     env = environment(system.data)
@@ -157,7 +175,8 @@ def test_demo_plays_against_running_services(system: System) -> None:
 
 def test_demo_brings_its_own_services_when_none_run(tmp_path: Path) -> None:
     """And leaves nothing behind."""
-    env = environment(tmp_path / "data", TMPDIR=str(tmp_path), CART_API_PORT="1", ORDER_API_PORT="2")
+    settings = {"CART_API_PORT": "1", "ORDER_API_PORT": "2", "ORDERING_ALLOWED_HOSTS": "shop.example"}
+    env = environment(tmp_path / "data", TMPDIR=str(tmp_path), **settings)
     ended = command("demo", env=env)
 
     assert ended.returncode == 0, ended.stderr

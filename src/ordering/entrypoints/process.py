@@ -15,6 +15,10 @@ class StartupError(Exception):
     """A service cannot start (or a command cannot work) for a reason that one line says."""
 
 
+class CalledWrongly(StartupError):
+    """The arguments are at fault, not the machine."""
+
+
 def private_folder(folder: Path) -> Path:
     """Make a folder that only this user can enter; an existing one is left as it is."""
     try:

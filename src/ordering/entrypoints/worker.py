@@ -18,7 +18,7 @@ import uvloop
 from ordering.application.failures import StoreUnavailable
 from ordering.entrypoints import container
 from ordering.entrypoints.observe import ServiceObserver, configure_logging
-from ordering.entrypoints.process import StartupError, listen
+from ordering.entrypoints.process import CalledWrongly, StartupError, listen
 from ordering.entrypoints.server import server_of
 from ordering.entrypoints.service import Service
 from ordering.entrypoints.settings import Settings, load
@@ -55,18 +55,24 @@ def _handed_over(arguments: Sequence[str]) -> dict[str, int]:
     """Descriptors from ``serve all``; people start a service without any."""
     names, numbers = arguments[0::2], arguments[1::2]
     if len(names) != len(numbers) or not set(names) <= {"--listener", "--lifeline"}:
-        raise StartupError(f"`serve cart` and `serve order` take no arguments: {' '.join(arguments)}")
+        raise CalledWrongly(f"`serve cart` and `serve order` take no arguments: {' '.join(arguments)}")
     try:
-        return {name: int(number) for name, number in zip(names, numbers, strict=True)}
-    except ValueError:
-        raise StartupError(f"not a descriptor: {' '.join(numbers)}") from None
+        found = {name: int(number) for name, number in zip(names, numbers, strict=True)}
+        for number in found.values():
+            os.fstat(number)
+    except (ValueError, OverflowError, OSError):
+        raise CalledWrongly(f"not an open descriptor: {' '.join(numbers)}") from None
+    return found
 
 
 def _listener(part: str, settings: Settings, descriptor: int | None) -> socket.socket:
     if descriptor is None:
         port = settings.cart_port if part == "cart" else settings.order_port
         return listen(settings.host, port, f"API_PORT or {part.upper()}_API_PORT")
-    listener = socket.socket(fileno=descriptor)
+    try:
+        listener = socket.socket(fileno=descriptor)
+    except OSError:
+        raise CalledWrongly(f"descriptor {descriptor} is no socket") from None
     listener.set_inheritable(False)
     return listener
 

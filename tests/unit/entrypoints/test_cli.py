@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import anyio
 import pytest
+import structlog
 
+from ordering.application.messages import Changes, HeldRecord, Record
+from ordering.entrypoints import container
 from ordering.entrypoints.cli import main
 from ordering.entrypoints.cli import output as out
+from ordering.entrypoints.observe import ServiceObserver
+from ordering.entrypoints.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +45,21 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         ["tail", "--output", "xml"],
         ["serve", "everything"],
         ["serve", "cart", "--port", "x"],
+        ["serve", "cart", "x"],
+        ["serve", "order", "--listener", "x"],
+        ["serve", "cart", "--listener", "555"],
+        ["serve", "cart", "--listener", "-1"],
+        ["serve", "cart", "--lifeline", "99999999999999999999"],
+        ["outbox", "retry"],
+        ["outbox", "retry", "x", "--all"],
+        ["outbox", "list", "--limit", "0"],
+        ["outbox", "list", "--limit", "99999999999999999999"],
+        ["dlq", "list", "--limit", "1000001"],
     ],
 )
-def test_a_wrong_call_is_one_line_and_not_zero(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_call_is_one_line_and_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Never a traceback."""
-    assert main(arguments) in (1, 2)
+    assert main(arguments) == 2
     printed = capsys.readouterr()
 
     assert printed.out == ""
@@ -68,7 +85,36 @@ def test_a_folder_that_nobody_served_is_told(arguments: list[str], capsys: pytes
 
     assert printed.out == ""
     assert len(printed.err.splitlines()) == 1
+    assert "Events cannot be delivered" not in printed.err  # nobody wanted to deliver any
     assert not Path("data").exists()
+
+
+def test_a_file_is_no_listener(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A descriptor that is open, but not a socket."""
+    with (tmp_path / "file").open("w") as opened:
+        assert main(["serve", "cart", "--listener", str(opened.fileno())]) == 2
+
+    assert capsys.readouterr().err.startswith("ordering: ")
+
+
+async def _hold_keyless() -> None:
+    settings = Settings()
+    observer = ServiceObserver(structlog.wrap_logger(structlog.testing.ReturnLogger()))
+    letter = HeldRecord(Record(settings.topic, 1, 7, 0, None, b"no event"), None, "keyless", "it has no key", 0)
+    async with AsyncExitStack() as exits:
+        views = container.embedded_order(settings, observer, exits).views()
+        snapshot = await views.load(settings.topic, ())
+        await views.commit(Changes(settings.topic, snapshot.generation, {}, held=(letter,)))
+
+
+def test_a_letter_without_a_key_is_shown_by_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `dlq discard` takes it."""
+    Path("data").mkdir()
+    anyio.run(_hold_keyless)
+
+    assert main(["dlq", "show", "1/7", "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["reason"] == "keyless"
+    assert main(["dlq", "show", "1/8"]) == 1
 
 
 def test_broken_settings_end_every_command_with_2(

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ordering.entrypoints.process import StartupError
+from ordering.entrypoints.process import CalledWrongly, StartupError
 from ordering.entrypoints.settings_values import SettingsError
 
 
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except StartupError as error:
         sys.stderr.write(f"ordering: {error}\n")
-        return 1
+        return 2 if isinstance(error, CalledWrongly) else 1
     except BrokenPipeError:
         # Whoever read our output has enough; what is left in the buffer must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

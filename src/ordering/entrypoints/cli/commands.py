@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 from ordering.entrypoints.cli.output import Output
 
@@ -34,7 +35,11 @@ for group in (serve, orders, outbox, dlq, config, schemas):
     app.command(group)
 
 OrderId = Annotated[str, Parameter(help="The order's id.")]
+OrderOrPlace = Annotated[
+    str, Parameter(help="The order's id, or PARTITION/OFFSET of a record that belongs to no order.")
+]
 OutputOption = Annotated[Output, Parameter(name="--output", help="For people, or one JSON object a line.")]
+Limit = Annotated[int, Parameter(help="How many at most.", validator=Number(gte=1, lte=1_000_000))]
 DryRun = Annotated[bool, Parameter(name="--dry-run", negative="", help="Only tell what would happen.")]
 
 
@@ -111,7 +116,7 @@ def orders_show(order_id: OrderId, *, output: OutputOption = "table") -> int:
 def outbox_list(
     *,
     parked: Annotated[bool, Parameter(negative="", help="Only parked ones.")] = False,
-    limit: Annotated[int, Parameter(help="How many at most.")] = 100,
+    limit: Limit = 100,
     output: OutputOption = "table",
 ) -> int:
     """List events that wait to be published, oldest first, with the reason if their order is parked."""
@@ -133,9 +138,7 @@ def outbox_retry(
 
 
 @dlq.command(name="list")
-def dlq_list(
-    *, limit: Annotated[int, Parameter(help="How many at most.")] = 100, output: OutputOption = "table"
-) -> int:
+def dlq_list(*, limit: Limit = 100, output: OutputOption = "table") -> int:
     """List dead letters, oldest first."""
     from ordering.entrypoints.cli.dlq import list_letters
 
@@ -143,7 +146,7 @@ def dlq_list(
 
 
 @dlq.command(name="show")
-def dlq_show(order_id: OrderId, *, output: OutputOption = "table") -> int:
+def dlq_show(order_id: OrderOrPlace, *, output: OutputOption = "table") -> int:
     """Show an order's held records, with their bytes."""
     from ordering.entrypoints.cli.dlq import show
 
@@ -160,9 +163,7 @@ def dlq_release(order_id: OrderId, *, dry_run: DryRun = False, output: OutputOpt
 
 @dlq.command(name="discard")
 def dlq_discard(
-    order_id: Annotated[
-        str, Parameter(help="The order's id, or PARTITION/OFFSET of a record that belongs to no order.")
-    ],
+    order_id: OrderOrPlace,
     *,
     dry_run: DryRun = False,
     output: OutputOption = "table",

@@ -135,6 +135,7 @@ def _started() -> Iterator[Services]:
     with tempfile.TemporaryDirectory(prefix="ordering-demo-") as folder:
         print("no services are running: starting them in a temporary folder")
         ours = {"ORDERING_DATA_DIR": folder, "CART_API_PORT": "0", "ORDER_API_PORT": "0", "ORDERING_LOG_LEVEL": "error"}
+        ours["ORDERING_ALLOWED_HOSTS"] = ""  # those of the real services; these are asked by address
         kept = {name: value for name, value in os.environ.items() if not name.endswith(("API_PORT", "DATABASE_URL"))}
         process = subprocess.Popen(
             [sys.executable, "-m", "ordering", "serve", "all"], env={**kept, **ours}, stdout=subprocess.PIPE, text=True

@@ -22,10 +22,15 @@ def list_letters(limit: int, output: out.Output) -> int:
 
 
 def show(order_id: str, output: out.Output) -> int:
-    """Print an order's held records with their bytes."""
+    """Print an order's held records, or one without an order by its place, with their bytes."""
 
     async def work(tools: Tools) -> int:
-        letters = await tools.views.letters(1_000, key=order_id)
+        place = _place(order_id)
+        if place is None:
+            letters = await tools.views.letters(1_000, key=order_id)
+        else:
+            keyless = await tools.views.held(None)
+            letters = [letter for letter in keyless if (letter.record.partition, letter.record.offset) == place]
         found = [{**letter_row(letter), "value": _bytes(letter.record.value)} for letter in letters]
         columns = ("partition", "offset", "reason", "detail", "value")
         out.rows(found, columns, output, empty=f"nothing of {order_id} is held")
@@ -47,14 +52,20 @@ def discard(order_id: str, output: out.Output, *, dry_run: bool) -> int:
     """Drop an order's first held record, or one without an order by its place, then release the rest."""
 
     async def work(tools: Tools) -> int:
-        place = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,18})", order_id)
-        if place:
-            done = await tools.held.discard_keyless(int(place[1]), int(place[2]), dry_run=dry_run)
+        place = _place(order_id)
+        if place is not None:
+            done = await tools.held.discard_keyless(*place, dry_run=dry_run)
         else:
             done = await tools.held.discard(order_id, dry_run=dry_run)
         return _report(order_id, done, output, dry_run=dry_run)
 
     return use(work)
+
+
+def _place(text: str) -> tuple[int, int] | None:
+    """PARTITION/OFFSET as numbers; no order id has a slash."""
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,18})", text)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def letter_row(letter: HeldRecord) -> dict[str, object]:

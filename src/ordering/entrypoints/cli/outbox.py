@@ -3,7 +3,7 @@
 from ordering.application.messages import OutboxRow
 from ordering.entrypoints.cli import output as out
 from ordering.entrypoints.cli.tools import Tools, use
-from ordering.entrypoints.process import StartupError
+from ordering.entrypoints.process import CalledWrongly
 
 
 def list_waiting(limit: int, output: out.Output, *, parked_only: bool) -> int:
@@ -21,7 +21,7 @@ def list_waiting(limit: int, output: out.Output, *, parked_only: bool) -> int:
 def retry(order_id: str | None, *, every: bool) -> int:
     """Let the relay publish parked events again."""
     if (order_id is None) != every:
-        raise StartupError("name an order, or give --all")
+        raise CalledWrongly("name an order, or give --all")
 
     async def work(tools: Tools) -> int:
         count = await tools.store.retry(order_id)

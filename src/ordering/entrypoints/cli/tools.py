@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
-from ordering.application.failures import CommitAmbiguous, Failure, LogChanged, StalePosition
+from ordering.application.failures import BrokerUnavailable, CommitAmbiguous, Failure, LogChanged, StalePosition
 from ordering.domain.errors import OrderingError
 from ordering.entrypoints import container
 from ordering.entrypoints.container import Tools
@@ -20,6 +20,8 @@ def use(work: Callable[[Tools], Awaitable[int]]) -> int:
     os.umask(0o077)
     try:
         return asyncio.run(_with_tools(Tools(settings), work))
+    except BrokerUnavailable as error:
+        raise StartupError(error.reason) from None  # commands only read the log
     except (*container.REFUSALS, OrderingError, Failure, LogChanged) as error:
         raise StartupError(str(error)) from None
     except StalePosition:
