@@ -168,6 +168,24 @@ def test_a_tool_sets_nothing_up(path: Path, opening: "type[SqliteOrderStore.open
     assert path.read_bytes() == b""
 
 
+async def test_a_tool_whose_sync_failed_does_not_believe_the_next_one(tmp_path: Path) -> None:
+    """Its first writing connection could not sync what it saw; the second must write it again."""
+    with faulty_disk("tool-sync") as disk:
+        service = open_writer(tmp_path / "x.db", SCHEMA, 1, vfs=disk.name, synchronous="NORMAL")
+        tool = open_writer(tmp_path / "x.db", SCHEMA, 1, exclusive=False, vfs=disk.name, busy_timeout=0)
+        await insert(service, "a")
+        backup = long_read(tmp_path / "x.db")
+        disk.failing_syncs = 1
+        with pytest.raises(StoreUnavailable):
+            await insert(tool, "b")
+        with pytest.raises(StoreUnavailable, match="long read"):
+            await insert(tool, "b")
+        backup.close()
+        await insert(tool, "b")
+        await tool.close()
+        await service.close()
+
+
 # ---------------------------------------------------------------------------------------------- releases
 
 

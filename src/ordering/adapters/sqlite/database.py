@@ -107,8 +107,8 @@ class Writer:
         self._connection = connection
         self._lock = lock
         self._place = database.place()
-        self._failed = False
-        """Whether a connection was lost: from then on a sync may have failed."""
+        self._opened = connection is not None
+        """Whether it was tried before to open a connection: if so, that one was lost, and a sync may have failed."""
         self._relaxed = False
         self._closed = False
         self._queue: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
@@ -119,8 +119,8 @@ class Writer:
         """Run the job in a transaction and return its result once that is committed and synced.
 
         Raises StoreUnavailable or WriteRejected (rolled back), CommitAmbiguous (unknown: the connection was dropped,
-        repeat on the next), or what the job raised itself (rolled back). ``durable=False`` leaves out the sync, for
-        changes that may be forgotten at a power cut: the next durable commit syncs them too.
+        repeat on the next; or the file is gone), or what the job raised itself (rolled back). ``durable=False`` leaves
+        out the sync, for changes that may be forgotten at a power cut: the next durable commit syncs them too.
         """
         if self._closed:
             raise StoreUnavailable("the database is closed")
@@ -167,8 +167,7 @@ class Writer:
                 ticket.answer(None, error)
             else:
                 ticket.answer(result, None)
-        if self._connection is not None:
-            discard(self._connection)
+        self._drop()
         if ticket is not None:
             ticket.answer(None, None)
 
@@ -197,7 +196,8 @@ class Writer:
 
     def _connected(self) -> apsw.Connection:
         if self._connection is None:
-            self._connection = self._database.writer(after_failure=self._failed)
+            after_failure, self._opened = self._opened, True
+            self._connection = self._database.writer(after_failure=after_failure)
             self._relaxed = False
         return self._connection
 
@@ -233,7 +233,6 @@ class Writer:
         return True
 
     def _drop(self) -> None:
-        self._failed = True
         if self._connection is not None:
             discard(self._connection)
             self._connection = None
