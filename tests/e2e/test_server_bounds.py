@@ -139,6 +139,18 @@ async def test_a_request_that_no_endpoint_sees_is_refused_with_a_problem_documen
     assert problem["errors"] == []
 
 
+@pytest.mark.parametrize("behind", [b"FOO / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000 + b"\r\n\r\n"])
+async def test_a_refusal_is_not_taken_for_the_answer_to_the_request_before_it(behind: bytes) -> None:
+    """That one may have stored something; it gets its own answer, and the connection ends with it."""
+    async with serving() as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" + behind)
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(1)
+
+    assert head.startswith(b"HTTP/1.1 200")
+    assert body == b"3"
+
+
 async def test_a_connection_that_is_used_again_keeps_its_bounds() -> None:
     """Each request counts for itself."""
     request = b"GET / HTTP/1.1\r\nX: " + b"x" * 30_000 + b"\r\n\r\n"

@@ -111,12 +111,19 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int) -> None:
         """Answer on the bare connection and close it; the rest of the request is not read."""
+        self._refused = True
+        in_body = status == 400 and not self._in_head
+        before: Any = self.cycle
+        if before is not None and not before.response_complete and not in_body:
+            # The request before this one still waits for its answer, and its client would take this for it.
+            before.keep_alive = False
+            self._rest_is_here()
+            return
         title, message = _REFUSALS[status]
         problem = {"type": "about:blank", "title": title, "status": status, "detail": message}
         body = json.dumps({**problem, "message": message, "success": False, "errors": []}).encode("ascii")
         fields = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
         self.transport.write(b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (status, title.encode("ascii"), fields, body))
-        self._refused = True
         self.transport.close()
 
 
