@@ -28,7 +28,7 @@ check: install ## the fast checks: format, lint, types, layers, and the tests wi
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/python -m pytest -q -m "not process and not slow" $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not process and not slow" $(ARGS)
 
 .PHONY: format
 format: install ## put the code in its standard form

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections import Counter
 from collections.abc import Generator
@@ -18,6 +19,9 @@ _IO_EVENTS = frozenset(
     {"socket.connect", "socket.bind", "socket.getaddrinfo", "subprocess.Popen", "os.posix_spawn", "os.fork", "os.exec"}
 )
 _running: pytest.Item | None = None
+
+# A shell that starts a run in the background has it ignore Ctrl-C, and every process started here would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -392,7 +392,7 @@ class WholeHttpApi(RuleBasedStateMachine):
         assert problem == {**named, **expected.members}
 
 
-@pytest.mark.parametrize(("kind", "examples", "steps"), [("memory", 30, 50), ("embedded", 10, 50)])
+@pytest.mark.parametrize(("kind", "examples", "steps"), [("memory", 20, 40), ("embedded", 6, 40)])
 def test_every_answer_is_the_models(kind: str, examples: int, steps: int) -> None:
     """The same machine on both systems, with the trouble each of them can be given."""
     machine = type(f"WholeHttpApiOn{kind.title()}", (WholeHttpApi,), {"kind": kind})
