@@ -43,16 +43,12 @@ class Fold:
         self, topic: str, positions: dict[int, tuple[int, int]], released: Sequence[tuple[int, int]] = ()
     ) -> Changes:
         """Everything folded so far, as one transaction: each touched row one revision further."""
-        rows = []
-        for key in self._touched:
-            stored = self._snapshot.rows.get(key)
-            rows.append(attrs.evolve(self._rows[key], revision=stored.revision + 1 if stored else 1))
         labels = {label: delta for label, delta in self._labels.items() if delta}
         return Changes(
             topic,
             self._snapshot.generation,
             positions,
-            tuple(rows),
+            tuple([self._rows[key] for key in self._touched]),
             tuple(self._held),
             tuple(released),
             labels,
@@ -62,7 +58,7 @@ class Fold:
     def unhold(self, key: str) -> None:
         """Forget that the key is held: its held records are about to be folded again, in order."""
         row = self._rows[key]
-        self._put(attrs.evolve(row, held=0))
+        self._put(attrs.evolve(row, held=0, revision=self._revision(key)))
 
     def add(self, record: Record, event: DecodedEvent | Undecodable) -> bool:
         """Fold one record; False if it is (again) held back."""
@@ -98,7 +94,8 @@ class Fold:
         late = any(first <= version <= last for first, last in row.missing)
         self._count(Counter.LATE if late else Counter.DUPLICATES)
         if late:
-            self._put(attrs.evolve(row, missing=_without(row.missing, version)))
+            left = _without(row.missing, version)
+            self._put(attrs.evolve(row, missing=left, revision=self._revision(row.key)))
         return True
 
     def _inherited(self, record: Record, event: DecodedEvent, row: ViewRow | None) -> None:
@@ -131,7 +128,7 @@ class Fold:
                 applied,
                 first,
                 0,
-                0,
+                self._revision(event.key),
                 missing,
             )
         )
@@ -144,7 +141,12 @@ class Fold:
         if row is None:
             place = Place(record.timestamp, record.partition, record.offset)
             row = ViewRow(key, 0, "", "", None, Lineage.OWN, 0, place, 0, 0)
-        self._put(attrs.evolve(row, held=row.held + 1))
+        self._put(attrs.evolve(row, held=row.held + 1, revision=self._revision(key)))
+
+    def _revision(self, key: str) -> int:
+        """What the row's revision will be: one more than stored, however often this batch touches it."""
+        stored = self._snapshot.rows.get(key)
+        return 1 if stored is None else stored.revision + 1
 
     def _put(self, row: ViewRow) -> None:
         self._rows[row.key] = row

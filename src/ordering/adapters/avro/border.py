@@ -170,8 +170,11 @@ class Reading:
         converter.register_structure_hook(datetime, lambda value, _: moment(value))
         converter.register_structure_hook(Currency, lambda value, _: _currency_of(value))
         converter.register_structure_hook(int, _count)
-        converter.register_structure_hook(
-            OrderLine, make_dict_structure_fn(OrderLine, converter, item_id=override(rename="itemId"))
+        line_of_data = make_dict_structure_fn(OrderLine, converter, item_id=override(rename="itemId"))
+        # As when writing: cattrs would look each line's type up again.
+        converter.register_structure_hook_func(
+            lambda kind: kind == tuple[OrderLine, ...],
+            lambda lines, _: tuple([line_of_data(line, OrderLine) for line in lines]),
         )
         return make_dict_structure_fn(Order, converter, **_ORDER_NAMES)  # type: ignore[arg-type]
 
