@@ -45,7 +45,7 @@ def serve(part: str, inherited: Sequence[str]) -> int:
 
 def _spare_the_collector() -> None:
     """What exists now lives as long as the process, and requests leave hardly any cycles behind: the collector need
-    not look through all of it again and again. It halves the 99th percentile."""
+    not look through all of it again and again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 20, 50)
