@@ -101,6 +101,7 @@ class Outside:
         self.store_down = False
         self.lease_owner, self.lease_until = 0, 0.0
         self.everybody_leads = self.rng.random() < 0.5
+        self.hangs_up = self.rng.random() < 0.5
 
     def happens(self, chance: float) -> bool:
         """Whether a fault of this likelihood strikes now."""
@@ -234,12 +235,24 @@ class SimStore:
     async def release(self) -> None:
         """Nodes here only die."""
 
+    async def nudge(self) -> None:
+        """Lost: the holder's sweep must be enough."""
+
+    async def follow(self, wake: Callable[[], None]) -> None:
+        """Nothing is ever heard."""
+        await asyncio.Event().wait()
+
 
 class SimPublisher:
     """EventPublisher of one node: may fail before the append, lose the answer, or append long after it gave up."""
 
     def __init__(self, node: Node) -> None:
         self._node, self._outside = node, node.outside
+
+    @property
+    def outage(self) -> str | None:
+        """Half of the worlds' brokers hang up when they go, the others are silent."""
+        return self._outside.broker_down if self._outside.hangs_up else None
 
     async def publish(self, batch: Sequence[OutgoingRecord]) -> Sequence[PublishResult]:
         async def publish() -> Sequence[PublishResult]:

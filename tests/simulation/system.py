@@ -39,6 +39,11 @@ class SwitchedPublisher:
         self._real = real
         self.down = False
 
+    @property
+    def outage(self) -> str | None:
+        """Nobody hangs up here: only results tell."""
+        return None
+
     async def publish(self, batch: Sequence[OutgoingRecord]) -> Sequence[PublishResult]:
         return [Unsent("all brokers down")] * len(batch) if self.down else await self._real.publish(batch)
 

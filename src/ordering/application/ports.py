@@ -164,6 +164,14 @@ class RelayLease(Protocol):
 
     async def release(self) -> None: ...
 
+    async def nudge(self) -> None:
+        """Tell the holder, in whatever process it is, that there may be something new to publish. Best effort, never
+        raises: a nudge that is lost costs the time until the holder's next sweep."""
+
+    async def follow(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` for every nudge of another process, until cancelled. Never raises: while it cannot listen it
+        tries again, and wakes once when it can, for what it may have missed."""
+
 
 class EventPublisher(Protocol):
     """The way into the log.
@@ -173,10 +181,15 @@ class EventPublisher(Protocol):
     record. Callers never have two versions of one key under way at once.
     """
 
+    @property
+    def outage(self) -> str | None:
+        """Why nothing can be delivered now, as far as that is known without asking anybody (every broker hung up);
+        None if records may well be delivered. What is under way may still arrive."""
+
     async def publish(self, batch: Sequence[OutgoingRecord]) -> Sequence[PublishResult]: ...
 
     async def probe(self) -> None:
-        """Return when the log could take a record now. Raises BrokerUnavailable with a reason."""
+        """Return when the log could take a record now. Raises BrokerUnavailable with a reason, within a second."""
 
     async def partition_count(self, topic: str) -> int:
         """Raises BrokerUnavailable (also for a topic that does not exist)."""
@@ -259,6 +272,10 @@ class OrderViews(Protocol):
     async def positions(self, topic: str) -> Mapping[int, int]: ...
 
     async def stats(self) -> ViewStats: ...
+
+    async def follow(self, wake: Callable[[Collection[str] | None], None]) -> None:
+        """Call ``wake`` with the keys that other processes change (None: any may have changed), until cancelled. Never
+        raises: while it cannot listen it tries again, and wakes with None when it can."""
 
 
 class DeadLetters(Protocol):

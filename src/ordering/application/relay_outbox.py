@@ -37,6 +37,9 @@ class RelayLimits:
     sweep_seconds: float = 1.0
     tick_seconds: float = 0.5
     backlog_seconds: float = 0.1
+    nudge_pause_seconds: float = 0.005
+    recount_seconds: float = 10.0
+    """How often the topic is asked whether it has grown."""
     late_seconds: float = 5.0
     """An event that waits longer than this, counted from when this relay first saw it, means an outage."""
 
@@ -74,9 +77,16 @@ class OutboxRelay:
         self._seen: dict[_Ref, float] = {}
         """When this relay first saw an event it has not delivered yet; oldest first."""
         self._partitions: dict[str, int] = {}
+        self._found: dict[str, int] = {}
+        """How many partitions topics really have, as far as people were told."""
+        self._recount_at = 0.0
         self._fault: str | None = "the relay has not reached the broker yet"
+        self._doubt: str | None = None
+        """Why the last event was not taken. A broker that answers may still refuse events (a missing permission), so
+        only an acknowledgement ends the doubt while there is an event to try with."""
         self._leading = False
         self._has_ready, self._has_acked, self._has_news = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._has_nudge = asyncio.Event()
         self._settled = asyncio.Event()
 
     # ------------------------------------------------------------------ coming in
@@ -84,6 +94,7 @@ class OutboxRelay:
     def offer(self, stored: StoredEvents) -> None:
         """Take freshly committed events over, or leave them to the sweep where evidence or room is missing."""
         if not self._leading:
+            self._has_nudge.set()
             return
         for event, outcome in stored:
             aggregate = event.aggregate_id
@@ -115,6 +126,8 @@ class OutboxRelay:
             self._runtime.spawn(self._tick_loop(), name="relay-tick"),
             self._runtime.spawn(self._sweep_loop(), name="relay-sweep"),
             self._runtime.spawn(self._mark_loop(), name="relay-mark"),
+            self._runtime.spawn(self._nudge_loop(), name="relay-nudge"),
+            self._runtime.spawn(self._lease.follow(self._has_news.set), name="relay-follow"),
         ]
         if self._gate.watches_backlog:
             loops.append(self._runtime.spawn(self._backlog_loop(), name="relay-backlog"))
@@ -188,14 +201,16 @@ class OutboxRelay:
     async def _count_partitions(self, topic: str) -> int:
         found = await self._publisher.partition_count(topic)
         recorded = await self._outbox.partitions(topic, found)
-        if recorded != found:
+        if recorded != found and self._found.get(topic) != found:
             # Keys keep their partitions for ever, so growth changes nothing for us; people should know.
             self._observer.alarmed("topic.partitions_differ", topic=topic, recorded=recorded, found=found)
-        self._partitions[topic] = recorded
+        self._partitions[topic], self._found[topic] = recorded, found
+        self._recount_at = self._runtime.monotonic() + self._limits.recount_seconds
         return recorded
 
     def _acknowledged(self, event: NewEvent) -> None:
         aggregate = event.aggregate_id
+        self._doubt = None
         self._acked[aggregate] = event.version
         self._to_mark.append((aggregate, event.version))
         self._seen.pop((aggregate, event.version), None)
@@ -212,10 +227,15 @@ class OutboxRelay:
 
     def _unsent(self, event: NewEvent, reason: str) -> None:
         self._forget(event)
+        self._doubt = reason
+        self._cannot_deliver(reason)
+
+    def _cannot_deliver(self, reason: str) -> None:
         if self._fault is None:
             self._observer.alarmed("relay.outage", reason=reason)
         self._fault = reason
-        self._show(reason)
+        if self._leading:
+            self._show(reason)
 
     async def _park(self, event: NewEvent, reason: str) -> None:
         self._forget(event)
@@ -297,6 +317,14 @@ class OutboxRelay:
                 self._seen.pop(ref, None)
         return False
 
+    async def _nudge_loop(self) -> None:
+        """What this process commits while another one relays is told there, at most once per pause."""
+        while True:
+            await self._has_nudge.wait()
+            self._has_nudge.clear()
+            await self._lease.nudge()
+            await self._runtime.sleep(self._limits.nudge_pause_seconds)
+
     # ------------------------------------------------------------------ judging
 
     async def _tick_loop(self) -> None:
@@ -305,12 +333,18 @@ class OutboxRelay:
             await self._runtime.sleep(self._limits.tick_seconds)
 
     async def _tick(self) -> None:
+        if (outage := self._publisher.outage) is not None:
+            self._cannot_deliver(outage)
         if self._fault is not None:
             await self._probe()
+        elif self._runtime.monotonic() >= self._recount_at:
+            with contextlib.suppress(BrokerUnavailable, StoreUnavailable):  # deliveries show whether there is trouble
+                await self._count_partitions(self._topic)
         try:
             leading = await self._lease.renew(self._late())
             if leading and not self._leading:
                 self._has_news.set()
+                self._observer.changed("relay.leading", topic=self._topic)
             elif self._leading and not leading:
                 self._step_down()
             self._leading = leading
@@ -340,6 +374,8 @@ class OutboxRelay:
     def _late(self) -> str | None:
         if self._fault is not None:
             return self._fault
+        if self._doubt is not None and self._seen:
+            return self._doubt
         oldest = next(iter(self._seen.values()), None)
         waited = 0.0 if oldest is None else self._runtime.monotonic() - oldest
         if waited > self._limits.late_seconds:

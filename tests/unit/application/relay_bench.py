@@ -1,6 +1,7 @@
 """A relay between the memory store and the memory log, with switches for everything that can go wrong around it."""
 
-from collections.abc import Collection, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 
 from ordering.adapters.memory.log import MemoryLog, MemoryPublisher
 from ordering.adapters.memory.store import MemoryOrderStore
@@ -84,6 +85,8 @@ class SwitchedLease:
         self.broken = False
         self.told: list[str | None] = []
         self.holder_says: str | None = None
+        self.nudged = 0
+        self.wake: Callable[[], None] = lambda: None
 
     async def renew(self, deliverable: str | None) -> bool:
         if self.broken:
@@ -96,6 +99,13 @@ class SwitchedLease:
 
     async def release(self) -> None:
         self.mine = False
+
+    async def nudge(self) -> None:
+        self.nudged += 1
+
+    async def follow(self, wake: Callable[[], None]) -> None:
+        self.wake = wake
+        await asyncio.Event().wait()
 
 
 class RelayBench:

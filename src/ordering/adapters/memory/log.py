@@ -85,6 +85,10 @@ class MemoryPublisher:
         self.verdict: Callable[[OutgoingRecord], PublishResult | None] = lambda _record: None
         self.lose_acks = False
 
+    @property
+    def outage(self) -> str | None:
+        return self.unavailable
+
     async def publish(self, batch: Sequence[OutgoingRecord]) -> Sequence[PublishResult]:
         """Appends at once, in the batch's order."""
         return [self._publish(record) for record in batch]

@@ -1,5 +1,6 @@
 """The write side's store in this process's memory, with the semantics of the durable ones."""
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 
 from ordering.application.errors import StoreUnavailable, WriteRejected
@@ -185,6 +186,12 @@ class MemoryOrderStore:
 
     async def release(self) -> None:
         self._deliverable = _NO_RELAY
+
+    async def nudge(self) -> None:
+        """Nobody to tell: this process holds the lease."""
+
+    async def follow(self, wake: Callable[[], None]) -> None:  # noqa: ARG002 -- there is no other process
+        await asyncio.Event().wait()
 
 
 def _check_text(text: str) -> None:

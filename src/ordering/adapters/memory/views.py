@@ -1,7 +1,8 @@
 """The read model in memory: the same guards and the same answers as the durable ones, lost with the process."""
 
+import asyncio
 from bisect import bisect_right, insort
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import attrs
 
@@ -99,6 +100,10 @@ class MemoryViews:
         parked = {letter.key for letter in live.held.values() if letter.key is not None}
         letters = sum(letter.reason != DeadReason.PARKED for letter in live.held.values())
         return ViewStats(sum(labels.values()), labels, dict(live.counters), len(parked), letters)
+
+    async def follow(self, wake: Callable[[Collection[str] | None], None]) -> None:  # noqa: ARG002 -- see below
+        """There is no other process."""
+        await asyncio.Event().wait()
 
     # ------------------------------------------------------------------ people's side
 

@@ -108,6 +108,11 @@ class SqlitePublisher:
         """Finish what is queued and close the file."""
         await self._writer.close()
 
+    @property
+    def outage(self) -> str | None:
+        """A file does not hang up: every write tells at once whether it was taken."""
+        return None
+
     async def publish(self, batch: Sequence[OutgoingRecord]) -> Sequence[PublishResult]:
         rows = [self._row(record) for record in batch]
         results = iter(await self._append([row for row in rows if not isinstance(row, Rejected)]))

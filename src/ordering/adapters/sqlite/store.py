@@ -1,5 +1,6 @@
 """The write side's store in one SQLite file: aggregates, journal, outbox, answers."""
 
+import asyncio
 import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -179,6 +180,12 @@ class SqliteOrderStore:
 
     async def release(self) -> None:
         self._deliverable = _NO_RELAY
+
+    async def nudge(self) -> None:
+        """Nobody to tell: this process holds the lease."""
+
+    async def follow(self, wake: Callable[[], None]) -> None:  # noqa: ARG002 -- there is no other process
+        await asyncio.Event().wait()
 
     async def _repeatable(self, job: Callable[[apsw.Connection], T], *, durable: bool = True) -> T:
         """For changes that may be done twice: not to know whether they are stored is the same as not stored."""

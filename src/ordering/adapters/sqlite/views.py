@@ -1,6 +1,7 @@
 """The read model in one SQLite file: rows, positions, held records and figures, changed in one transaction."""
 
-from collections.abc import Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -174,6 +175,10 @@ class SqliteViews:
             return ViewStats(sum(labels.values()), labels, tallies["counter"], parked, letters)
 
         return self._reader.snapshot(read)
+
+    async def follow(self, wake: Callable[[Collection[str] | None], None]) -> None:  # noqa: ARG002 -- see below
+        """No other process changes this read model; what tools release is seen by the next look."""
+        await asyncio.Event().wait()
 
     # ------------------------------------------------------------------ people's side
 
