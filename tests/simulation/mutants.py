@@ -114,7 +114,7 @@ class ReadsOnAfterTrouble(EventConsumer):
 
     async def _rewind(self) -> None:
         if self._source._positions.keys() >= self._assigned:  # type: ignore[attr-defined]
-            self._astray = False
+            self._astray.clear()
         else:
             await super()._rewind()
 
@@ -125,7 +125,7 @@ class DropsStaleBatches(EventConsumer):
     async def _apply(self, records: Sequence[Record]) -> None:
         await super()._apply(records)
         if self._astray and self._source._positions.keys() >= self._assigned:  # type: ignore[attr-defined]
-            self._astray = False
+            self._astray.clear()
 
 
 class StoresWithoutCompareAndSet(EventConsumer):

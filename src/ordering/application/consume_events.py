@@ -61,8 +61,8 @@ class EventConsumer:
         self._retried_up_to = ""
         self._stale = False
         self._known = False
-        self._astray = False
-        """Whether something was polled or gained since the source last stood at the stored positions."""
+        self._astray: set[int] = set()
+        """Partitions of ours where the source may not stand at the stored position; nothing is polled until it does."""
         self.trouble: str | None = "the consumer has not reached the log yet"
         """Why this consumer makes no progress now, in words; None while it does."""
         self.halted = False
@@ -83,7 +83,7 @@ class EventConsumer:
                 self._observer.alarmed("consumer.halted", topic=self._topic, reason=str(error))
             except (BrokerUnavailable, StoreUnavailable, CommitAmbiguous, WriteRejected) as error:
                 # Whatever was polled and not stored is read again from the stored position.
-                self._astray = True
+                self._astray |= self._assigned
                 self._pause(str(error))
                 await self._runtime.sleep(self._limits.pause_seconds)
 
@@ -96,9 +96,11 @@ class EventConsumer:
             await self._rewind()
         polled = await self._source.poll(self._limits.batch_max, self._limits.poll_seconds)
         self._assigned.difference_update(polled.revoked)
+        self._astray.difference_update(polled.revoked)
         if polled.assigned:
             self._assigned.update(polled.assigned)
-            self._astray = True
+            self._astray.update(polled.assigned)
+        if polled.assigned or polled.revoked:
             self._observer.changed("consumer.assigned", topic=self._topic, partitions=sorted(self._assigned))
         if polled.records:
             await self._apply(polled.records)
@@ -145,7 +147,7 @@ class EventConsumer:
             await self._store.commit(changes)
         except StalePosition:
             self._observer.counted("projection_stale")
-            self._astray = True
+            self._astray |= self._assigned
             if self._stale:  # twice in a row: somebody else is at work here, so give way instead of spinning
                 self._pause("somebody else keeps changing this read model")
                 await self._runtime.sleep(self._limits.pause_seconds)
@@ -158,11 +160,10 @@ class EventConsumer:
         return True
 
     async def _rewind(self) -> None:
-        """Go on from the stored positions in every partition that is ours; nothing is polled until that is done."""
-        if self._assigned:
-            stored = (await self._store.load(self._topic, ())).positions
-            await self._source.seek({partition: stored.get(partition, 0) for partition in self._assigned})
-        self._astray = False
+        """Go on from the stored positions; nothing is polled until that is done."""
+        stored = (await self._store.load(self._topic, ())).positions
+        await self._source.seek({partition: stored.get(partition, 0) for partition in self._astray})
+        self._astray.clear()
 
     async def _retry_unknown_schemas(self) -> None:
         self._next_retry = self._runtime.monotonic() + self._limits.retry_seconds

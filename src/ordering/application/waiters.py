@@ -66,11 +66,11 @@ class Waiters:
             if not group:
                 self._by_key.pop(key, None)
 
-    def notify(self, keys: Iterable[str]) -> None:
-        """These keys changed (and positions moved)."""
+    def notify(self, keys: Iterable[str] | None) -> None:
+        """These keys changed (None: any may have), and positions moved."""
         if not self.count:
             return
-        for key in (None, *keys):
+        for key in self._by_key if keys is None else (None, *keys):
             for waiter in self._by_key.get(key, ()):
                 waiter.wake()
 

@@ -5,8 +5,8 @@
 start of a process, and never change in it.
 """
 
-# ruff: noqa: RUF009 -- `_setting` is attrs.field with a row of the table
-from collections.abc import Mapping
+# ruff: noqa: RUF009 -- `setting` is attrs.field with a row of the table
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -16,15 +16,17 @@ import attrs
 
 from ordering.application.outage_gate import OutagePolicy
 from ordering.domain.currencies import CURRENCIES
+from ordering.entrypoints.settings_cluster import SASL_NAMES, ClusterSettings, setting
 from ordering.entrypoints.settings_values import (
+    DEFAULT,
     Fault,
     Kind,
     Loaded,
     Option,
+    Secret,
     SettingsError,
     choice,
     decimal,
-    mask,
     port,
     read,
     real,
@@ -66,111 +68,109 @@ def _currency(raw: str) -> str:
     return raw
 
 
-def _setting(name: str, kind: Kind, default: object, meaning: str, *, secret: bool = False) -> Any:  # noqa: ANN401 -- as attrs.field
-    option = Option(name, kind, default, meaning, secret)
-    return attrs.field(default=default, metadata={Option: option}, repr=mask if secret else True)
-
-
 @attrs.frozen(kw_only=True)
-class Settings:
+class Settings(ClusterSettings):
     """The configuration of one process, complete and valid."""
 
-    mode: Mode = _setting(
+    mode: Mode = setting(
         "ORDERING_MODE",
         choice(Mode),
         Mode.AUTO,
-        "`embedded`: everything in files on this machine; `cluster`: Kafka (not in this release); "
-        "`auto`: cluster when KAFKA_BOOTSTRAP_SERVERS is set",
+        "`embedded`: everything in files on this machine; `cluster`: Kafka, a schema registry and the stores "
+        "that DATABASE_URL names; `auto`: cluster when KAFKA_BOOTSTRAP_SERVERS is set",
     )
-    data_dir: Path = _setting(
+    data_dir: Path = setting(
         "ORDERING_DATA_DIR", Kind("path", Path), Path("data"), "folder of the embedded log and of the SQLite stores"
     )
-    database_url: str | None = _setting(
+    database_url: str | None = setting(
         "DATABASE_URL",
         text(),
         None,
-        "stores of both services: `sqlite:///folder` (four slashes: an absolute path); default: ORDERING_DATA_DIR",
-        secret=True,
+        "stores of both services: `sqlite:///folder` (four slashes: an absolute path) or, in cluster mode, "
+        "`postgresql://user:password@host:port/database`; default: ORDERING_DATA_DIR",
+        secret=Secret.CREDENTIALS,
     )
-    cart_database_url: str | None = _setting(
-        "CART_DATABASE_URL", text(), None, "store of the cart service alone; wins over DATABASE_URL", secret=True
+    cart_database_url: str | None = setting(
+        "CART_DATABASE_URL",
+        text(),
+        None,
+        "store of the cart service alone; wins over DATABASE_URL",
+        secret=Secret.CREDENTIALS,
     )
-    order_database_url: str | None = _setting(
-        "ORDER_DATABASE_URL", text(), None, "store of the order service alone; wins over DATABASE_URL", secret=True
+    order_database_url: str | None = setting(
+        "ORDER_DATABASE_URL",
+        text(),
+        None,
+        "store of the order service alone; wins over DATABASE_URL",
+        secret=Secret.CREDENTIALS,
     )
-    kafka_bootstrap_servers: str | None = _setting(
-        "KAFKA_BOOTSTRAP_SERVERS", text(), None, "Kafka brokers, `host:port` separated by commas (cluster mode)"
-    )
-    schema_registry_url: str | None = _setting(
-        "SCHEMA_REGISTRY_URL", text(), None, "Confluent-compatible schema registry (cluster mode)", secret=True
-    )
-    topic: str = _setting(
+    topic: str = setting(
         "KAFKA_TOPIC",
         text(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,200}", "must be 1 to 200 characters of A-Z a-z 0-9 . _ -"),
         "order-events",
         "topic of the order events",
     )
-    consumer_group: str = _setting(
+    consumer_group: str = setting(
         "KAFKA_CONSUMER_GROUP", text(), "order-service-group", "name of the group that feeds the read model"
     )
-    host: str = _setting("API_HOST", text(), "127.0.0.1", "address both services bind to")
-    api_port: int | None = _setting(
+    host: str = setting("API_HOST", text(), "127.0.0.1", "address both services bind to")
+    api_port: int | None = setting(
         "API_PORT", port(), None, "port of the one service a process serves; refused by `serve all`"
     )
-    cart_port: int = _setting("CART_API_PORT", port(), 8000, "port of the cart service; wins over API_PORT")
-    order_port: int = _setting("ORDER_API_PORT", port(), 8001, "port of the order service; wins over API_PORT")
-    broker_outage: OutagePolicy = _setting(
+    cart_port: int = setting("CART_API_PORT", port(), 8000, "port of the cart service; wins over API_PORT")
+    order_port: int = setting("ORDER_API_PORT", port(), 8001, "port of the order service; wins over API_PORT")
+    broker_outage: OutagePolicy = setting(
         "BROKER_OUTAGE",
         choice(OutagePolicy),
         OutagePolicy.REJECT,
         "while events cannot be delivered: `reject` new changes with 503, or `accept` them up to the backlog limits",
     )
-    backlog_rows: int = _setting(
+    backlog_rows: int = setting(
         "ORDERING_BACKLOG_ROWS", whole(1, 10**9), 1_000_000, "`accept`: most events that may wait for delivery"
     )
-    backlog_seconds: float = _setting(
+    backlog_seconds: float = setting(
         "ORDERING_BACKLOG_SECONDS", real(1, 10**8), 86_400.0, "`accept`: greatest age of an event that waits"
     )
-    backlog_free_mib: int = _setting(
+    backlog_free_mib: int = setting(
         "ORDERING_BACKLOG_FREE_MIB", whole(0, 10**9), 1_024, "`accept`: least free space on the store's disk, in MiB"
     )
-    default_currency: str = _setting(
+    default_currency: str = setting(
         "DEFAULT_CURRENCY",
         Kind("currency", _currency),
         "USD",
         "currency of a cart that names none (ISO 4217)",
     )
-    shipping_rate: Decimal = _setting(
+    shipping_rate: Decimal = setting(
         "ORDERING_SHIPPING_RATE", decimal(0, 1), Decimal("0.02"), "share of the total that shipping costs"
     )
-    partitions: int = _setting(
-        "ORDERING_PARTITIONS", whole(1, 1_000), 3, "partitions of a new embedded log; an existing one keeps its number"
+    partitions: int = setting(
+        "ORDERING_PARTITIONS", whole(1, 1_000), 3, "partitions of a new log or topic; an existing one keeps its number"
     )
-    idempotency_hours: float = _setting(
+    idempotency_hours: float = setting(
         "ORDERING_IDEMPOTENCY_HOURS", real(0.01, 87_600), 24.0, "how long the answer to an Idempotency-Key is kept"
     )
-    journal_days: float = _setting(
+    journal_days: float = setting(
         "ORDERING_JOURNAL_DAYS", real(0.01, 36_500), 7.0, "how long published events stay in the order's timeline"
     )
-    batch_max: int = _setting("ORDERING_BATCH_MAX", whole(1, 10_000), 512, "most changes in one transaction")
-    queue_max: int = _setting("ORDERING_QUEUE_MAX", whole(1, 1_000_000), 10_000, "most changes that wait to be stored")
-    request_seconds: float = _setting(
+    batch_max: int = setting("ORDERING_BATCH_MAX", whole(1, 10_000), 512, "most changes in one transaction")
+    queue_max: int = setting("ORDERING_QUEUE_MAX", whole(1, 1_000_000), 10_000, "most changes that wait to be stored")
+    request_seconds: float = setting(
         "ORDERING_REQUEST_SECONDS", real(0.1, 600), 10.0, "how long a change may wait before it is refused"
     )
-    shutdown_seconds: float = _setting(
+    shutdown_seconds: float = setting(
         "ORDERING_SHUTDOWN_SECONDS", real(0.1, 600), 3.0, "how long a stop may take to finish and publish"
     )
-    cors_origins: tuple[str, ...] = _setting(
+    cors_origins: tuple[str, ...] = setting(
         "ORDERING_CORS_ORIGINS", text_list(), (), "origins that browsers may call from; none: closed"
     )
-    allowed_hosts: tuple[str, ...] = _setting(
+    allowed_hosts: tuple[str, ...] = setting(
         "ORDERING_ALLOWED_HOSTS", text_list(), (), "Host headers that are answered; none: any"
     )
-    log_level: LogLevel = _setting(
+    log_level: LogLevel = setting(
         "ORDERING_LOG_LEVEL", choice(LogLevel), LogLevel.INFO, "the least severe level that is logged"
     )
-    log_format: LogFormat = _setting("ORDERING_LOG_FORMAT", choice(LogFormat), LogFormat.TEXT, "log lines on stderr")
-    seed: int | None = _setting(
+    log_format: LogFormat = setting("ORDERING_LOG_FORMAT", choice(LogFormat), LogFormat.TEXT, "log lines on stderr")
+    seed: int | None = setting(
         "ORDERING_SEED", whole(0, 2**63 - 1), None, "makes generated orders repeatable (for tests)"
     )
 
@@ -180,6 +180,22 @@ class Settings:
         if self.mode is not Mode.AUTO:
             return self.mode
         return Mode.CLUSTER if self.kafka_bootstrap_servers else Mode.EMBEDDED
+
+    @property
+    def cart_database(self) -> str | None:
+        """The PostgreSQL URL of the cart service's store; None: it is a file."""
+        return self._postgres(self.cart_database_url)
+
+    @property
+    def order_database(self) -> str | None:
+        """The PostgreSQL URL of the order service's read model; None: it is a file."""
+        return self._postgres(self.order_database_url)
+
+    @property
+    def uses_files(self) -> bool:
+        """Whether anything of the system lies in the data folder."""
+        embedded = self.effective_mode is Mode.EMBEDDED
+        return embedded or self.cart_database is None or self.order_database is None
 
     @property
     def log_dir(self) -> Path:
@@ -200,10 +216,19 @@ class Settings:
         url = own or self.database_url
         return Path(url.removeprefix(_SQLITE)) if url else self.data_dir
 
+    def _postgres(self, own: str | None) -> str | None:
+        url = own or self.database_url
+        return url if url and url.startswith(_POSTGRES) else None
+
 
 _SQLITE: Final = "sqlite:///"
-OPTIONS: Final[Mapping[str, Option]] = {field.name: field.metadata[Option] for field in attrs.fields(Settings)}
-"""The table: attribute -> option."""
+_POSTGRES: Final = ("postgresql://", "postgres://")
+_CLUSTER_ONLY: Final = frozenset(field.name for field in attrs.fields(ClusterSettings))
+_FIELDS: Final[tuple[Any, ...]] = attrs.fields(Settings)
+OPTIONS: Final[Mapping[str, Option]] = {
+    field.name: field.metadata[Option] for field in sorted(_FIELDS, key=lambda field: field.name in _CLUSTER_ONLY)
+}
+"""The table: attribute -> option; what only the cluster mode looks at comes last."""
 
 
 def load(environ: Mapping[str, str]) -> Loaded[Settings]:
@@ -232,28 +257,44 @@ def both_ports(loaded: Loaded[Settings]) -> None:
 
 
 def _contradictions(settings: Settings, sources: Mapping[str, str]) -> list[Fault]:
-    found = []
-    if settings.effective_mode is Mode.CLUSTER:
-        name = "mode" if settings.mode is Mode.CLUSTER else "kafka_bootstrap_servers"
-        message = "cluster mode is not in this release: "
-        message += "use ORDERING_MODE=embedded" if name == "mode" else "unset it, or set ORDERING_MODE=embedded"
-        found.append(_fault(settings, sources, name, message))
+    found: list[tuple[str, str]] = []
+    cluster = settings.effective_mode is Mode.CLUSTER
+    if cluster:
+        found += _missing(settings, sources)
     for name in ("database_url", "cart_database_url", "order_database_url"):
         url: str | None = getattr(settings, name)
-        if url and (problem := _database_problem(url)):
-            found.append(_fault(settings, sources, name, problem))
+        if url and (problem := _database_problem(url, cluster=cluster)):
+            found.append((name, problem))
     if settings.queue_max < settings.batch_max:
-        message = f"must not be less than ORDERING_BATCH_MAX ({settings.batch_max})"
-        found.append(_fault(settings, sources, "queue_max", message))
-    return found
+        found.append(("queue_max", f"must not be less than ORDERING_BATCH_MAX ({settings.batch_max})"))
+    return [_fault(settings, sources, name, message) for name, message in found]
 
 
-def _database_problem(url: str) -> str | None:
-    scheme = url.partition(":")[0]
-    if scheme in ("postgres", "postgresql"):
-        return "PostgreSQL cannot be used in embedded mode"
+def _missing(settings: Settings, sources: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What the cluster mode cannot do without."""
+    asked = "ORDERING_MODE=cluster" if settings.mode is Mode.CLUSTER else "KAFKA_BOOTSTRAP_SERVERS (cluster mode)"
+    for name in ("kafka_bootstrap_servers", "schema_registry_url"):
+        if not getattr(settings, name):
+            yield name, f"is needed with {asked}"
+    url = settings.schema_registry_url
+    if url and not url.startswith(("http://", "https://")):
+        yield "schema_registry_url", "must be http://host:port/path or https://host:port/path"
+    if "SASL" in settings.kafka_security_protocol and not settings.kafka_sasl_mechanism:
+        yield "kafka_sasl_mechanism", f"is needed with KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol}"
+    for name in SASL_NAMES:
+        if "SASL" not in settings.kafka_security_protocol and sources[name] != DEFAULT:
+            yield name, "means nothing unless KAFKA_SECURITY_PROTOCOL is SASL_SSL or SASL_PLAINTEXT"
+    if bool(settings.schema_registry_user) != bool(settings.schema_registry_password):
+        name = "schema_registry_user" if settings.schema_registry_password else "schema_registry_password"
+        yield name, "SCHEMA_REGISTRY_USER and SCHEMA_REGISTRY_PASSWORD go together"
+
+
+def _database_problem(url: str, *, cluster: bool) -> str | None:
+    if url.startswith(_POSTGRES):
+        return None if cluster else "PostgreSQL cannot be used in embedded mode"
     if not url.startswith(_SQLITE) or not url.removeprefix(_SQLITE):
-        return "must be sqlite:///folder (sqlite:////folder for an absolute path)"
+        others = ", or postgresql://user:password@host:port/database" if cluster else ""
+        return f"must be sqlite:///folder (sqlite:////folder for an absolute path){others}"
     return None
 
 

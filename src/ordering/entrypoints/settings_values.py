@@ -25,24 +25,50 @@ class Kind:
     parse: Callable[[str], object]
 
 
+class Secret(StrEnum):
+    """What of a setting's value people must not see."""
+
+    NOTHING = "nothing"
+    CREDENTIALS = "credentials"
+    """Those inside of a URL or of a list of properties."""
+    ALL = "all"
+
+
 @attrs.frozen
 class Option:
-    """One row of the settings table."""
+    """One row of the settings table. A name that ends in ``*`` stands for all names that begin like it: the value is
+    then what stands behind the prefix, mapped to the variable's value."""
 
     name: str
     kind: Kind
     default: object
     meaning: str
-    secret: bool = False
+    secret: Secret = Secret.NOTHING
+
+    @property
+    def prefix(self) -> str | None:
+        """What names of this option begin with, if it is one for many names."""
+        return self.name[:-1] if self.name.endswith("*") else None
 
     def shown(self, value: object) -> str:
         """The value as people may see it; absent is the empty text."""
-        return mask(_plain(value)) if self.secret else _plain(value)
+        text = _plain(value)
+        match self.secret:
+            case Secret.ALL:
+                return "***" if text else ""
+            case Secret.CREDENTIALS:
+                return mask(text)
+            case Secret.NOTHING:
+                return text
 
 
 def _plain(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(value)
+    if isinstance(value, Mapping):
+        return "&".join(f"{name}={_plain(inner)}" for name, inner in value.items())
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         return f"{value:.15g}"
     return "" if value is None else str(value)
@@ -79,9 +105,10 @@ class Loaded(Generic[S]):
 
 
 def mask(value: object) -> str:
-    """A URL without its credentials: whatever stands before the last @, and secrets in its query."""
-    hidden = re.sub(r"(?s)(://|\A(?![A-Za-z][A-Za-z0-9+.-]*://)).*@", r"\1***@", str(value))
-    return re.sub(r"(?i)([?&][^=&]*(?:password|secret|token)[^=&]*=)[^&]*", r"\1***", hidden)
+    """A URL without its credentials: whatever stands before the last @, and secrets in its query (or in properties
+    written like one)."""
+    bare = re.sub(r"(?s)(://|\A(?![A-Za-z][A-Za-z0-9+.-]*://)).*@", r"\1***@", str(value))
+    return re.sub(r"(?i)((?:\A|[?&])[^=&]*(?:password|secret|token|jaas|\.pem)[^=&]*=)[^&]*", r"\1***", bare)
 
 
 # ---------------------------------------------------------------------------------------------- kinds
@@ -96,6 +123,18 @@ def text(pattern: str = r"\S(?:.*\S)?", rule: str = "must not begin or end with 
         return raw
 
     return Kind("text", parse)
+
+
+def flag() -> Kind:
+    """Yes or no, as people write it."""
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+    def parse(raw: str) -> bool:
+        if raw.lower() not in words:
+            raise ValueError("must be true or false")
+        return words[raw.lower()]
+
+    return Kind("`true` or `false`", parse)
 
 
 def text_list() -> Kind:
@@ -174,13 +213,17 @@ def read(
     at fault is left out, so that its default takes its place in further checks.
     """
     file, faults = _file(environ.get(config, ""), config)
+    path = environ.get(config, "")
     names = {option.name for option in options.values()}
     faults += _unknown(environ, names | {config}, ENVIRONMENT, only_prefixed=True)
-    faults += _unknown(file, names, environ.get(config, ""), only_prefixed=False)
+    faults += _unknown(file, names, path, only_prefixed=False)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for attribute, option in options.items():
-        raw, source = _raw(option.name, environ, file, environ.get(config, ""))
+        if option.prefix is not None:
+            values[attribute], sources[attribute] = _family(option.prefix, environ, file, path)
+            continue
+        raw, source = _raw(option.name, environ, file, path)
         sources[attribute] = source
         if raw is None:
             continue
@@ -197,6 +240,17 @@ def _raw(name: str, environ: Mapping[str, str], file: Mapping[str, str], path: s
     if name in file:
         return file[name], path
     return None, DEFAULT
+
+
+def _family(prefix: str, environ: Mapping[str, str], file: Mapping[str, str], path: str) -> tuple[dict[str, str], str]:
+    """Every setting whose name begins so, under the rest of its name."""
+    found: dict[str, str] = {}
+    sources = []
+    for given, source in ((file, path), (environ, ENVIRONMENT)):
+        ours = {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix) and value}
+        found |= ours
+        sources += [source] if ours else []
+    return found, " and ".join(sources) or DEFAULT
 
 
 def _file(path: str, config: str) -> tuple[dict[str, str], list[Fault]]:
@@ -224,14 +278,19 @@ def _file(path: str, config: str) -> tuple[dict[str, str], list[Fault]]:
 def _as_text(value: object) -> str:
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return ",".join(value)
-    if isinstance(value, (str, int, Decimal)) and not isinstance(value, bool):
-        return str(value)
-    raise TypeError("must be text, a number or a list of texts")
+    if isinstance(value, (str, int, Decimal)):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    raise TypeError("must be text, a number, true, false or a list of texts")
 
 
 def _unknown(given: Mapping[str, str], known: set[str], source: str, *, only_prefixed: bool) -> list[Fault]:
     """Names nobody knows: in the environment only ours are judged, in our own file all of them."""
-    strange = sorted(name for name in given if name not in known and (name.startswith(PREFIX) or not only_prefixed))
+    prefixes = tuple(name[:-1] for name in known if name.endswith("*"))
+    strange = sorted(
+        name
+        for name in given
+        if name not in known and not name.startswith(prefixes) and (name.startswith(PREFIX) or not only_prefixed)
+    )
     return [Fault(name, mask(given[name]), source, _advice(name, known)) for name in strange]
 
 

@@ -24,6 +24,7 @@ from ordering.application.messages import (
     LogIdentity,
     OutgoingRecord,
     Place,
+    Polled,
     Record,
     Snapshot,
     Undecodable,
@@ -188,6 +189,22 @@ class WatchedSource(MemorySource):
         super().__init__(log, GROUP, runtime.now)
         self.seeks: list[dict[int, int]] = []
         self.seek_faults: list[BrokerUnavailable] = []
+        self._going: list[int] = []
+
+    def revoke(self, partition: int) -> None:
+        """Give a partition to another member of the group, with the next poll."""
+        self._going.append(partition)
+        self._log.grow(0)  # wakes whoever waits
+
+    async def poll(self, limit: int, wait: float) -> Polled:
+        polled = await super().poll(limit, 0 if self._going else wait)
+        if not self._going:
+            return polled
+        going, self._going = tuple(self._going), []
+        for partition in going:
+            self._positions.pop(partition, None)
+        kept = tuple(record for record in polled.records if record.partition not in going)
+        return Polled(polled.assigned, going, kept)
 
     async def seek(self, positions: Mapping[int, int]) -> None:
         if self.seek_faults:

@@ -316,3 +316,26 @@ async def test_a_gap_and_a_late_event_are_alarmed(bench: ReadBench) -> None:
     await passing(1)
     assert bench.observer.names.count("projection.gaps") == 1
     assert bench.observer.names.count("projection.late") == 1
+
+
+async def test_only_what_was_gained_is_sought(bench: ReadBench) -> None:
+    """A partition that stays here through a rebalance reads on without a break."""
+    bench.append("a:1", "b:1", "c:1", "d:1")
+    await passing(1)
+    seeks = len(bench.source.seeks)
+    bench.log.grow(4)
+    await passing(1)
+    assert bench.source.seeks[seeks:] == [{3: 0}]
+
+
+async def test_what_was_lost_is_not_sought_again(bench: ReadBench) -> None:
+    """Trouble after a rebalance concerns only what is still ours."""
+    bench.source.revoke(1)
+    await passing(1)
+    assert bench.consumer.assigned == {0, 2}
+    seeks = len(bench.source.seeks)
+    bench.views.commit_faults = [StalePosition()]
+    bench.append(*[f"{name}:1" for name in "abcdefgh"])
+    await passing(1)
+    assert [sorted(positions) for positions in bench.source.seeks[seeks:]] == [[0, 2]]
+    assert bench.observer.names.count("consumer.assigned") == 2

@@ -39,7 +39,7 @@ def test_every_default_is_what_the_table_says() -> None:
 def test_every_default_passes_its_own_rule() -> None:
     """What is shown as default can also be set."""
     for option in OPTIONS.values():
-        if option.default not in (None, ()):
+        if option.default not in (None, ()) and option.prefix is None:
             assert option.kind.parse(option.shown(option.default)) == option.default, option.name
 
 
@@ -105,6 +105,10 @@ def test_all_faults_come_at_once_with_name_value_and_source() -> None:
         ("DATABASE_URL", "mysql://host/db"),
         ("DATABASE_URL", "sqlite:///"),
         ("ORDERING_QUEUE_MAX", "511"),
+        ("KAFKA_SECURITY_PROTOCOL", "ssl"),
+        ("KAFKA_GROUP_PROTOCOL", "kip-848"),
+        ("KAFKA_REPLICATION", "0"),
+        ("SCHEMA_REGISTRY_AUTO_REGISTER", "maybe"),
     ],
 )
 def test_a_bad_value_is_refused_under_its_name(name: str, value: str) -> None:
@@ -139,15 +143,97 @@ def test_an_empty_variable_counts_as_absent() -> None:
     assert load({"DATABASE_URL": "", "ORDERING_PARTITIONS": ""}).settings == Settings()
 
 
-def test_cluster_mode_is_refused_in_one_line() -> None:
-    """It is not in this release, and pretending would lose orders."""
-    (asked,) = faults_of({"ORDERING_MODE": "cluster"})
-    (implied,) = faults_of({"KAFKA_BOOTSTRAP_SERVERS": "broker:9092"})
+CLUSTER = {"KAFKA_BOOTSTRAP_SERVERS": "broker:9092", "SCHEMA_REGISTRY_URL": "http://registry:8081"}
 
-    assert asked.name == "ORDERING_MODE"
-    assert implied.name == "KAFKA_BOOTSTRAP_SERVERS"
-    assert "not in this release" in asked.message
-    assert "not in this release" in implied.message
+
+def test_a_broker_alone_chooses_the_cluster_mode() -> None:
+    """`auto` is the default; whoever wants to be safe from a misspelt name asks for the mode."""
+    assert load(CLUSTER).settings.effective_mode is Mode.CLUSTER
+    assert load(CLUSTER | {"ORDERING_MODE": "cluster"}).settings.effective_mode is Mode.CLUSTER
+
+
+def test_the_cluster_mode_names_what_it_cannot_do_without() -> None:
+    """It never falls back to files silently."""
+    faults = faults_of({"ORDERING_MODE": "cluster", "KAFKA_BOOTSTRAP_SERVER": "broker:9092"})
+    (registry,) = faults_of({"KAFKA_BOOTSTRAP_SERVERS": "broker:9092"})
+
+    assert [(fault.name, fault.message) for fault in faults] == [
+        ("KAFKA_BOOTSTRAP_SERVERS", "is needed with ORDERING_MODE=cluster"),
+        ("SCHEMA_REGISTRY_URL", "is needed with ORDERING_MODE=cluster"),
+    ]
+    assert registry.name == "SCHEMA_REGISTRY_URL"
+
+
+def test_postgresql_belongs_to_the_cluster_mode() -> None:
+    """One schema per service in one database, or a database each; without a URL the stores are files."""
+    url = "postgresql://bob:hunter2@db/orders"
+    (fault,) = faults_of({"DATABASE_URL": url})
+    both = load(CLUSTER | {"DATABASE_URL": url}).settings
+    mixed = load(CLUSTER | {"DATABASE_URL": url, "CART_DATABASE_URL": "sqlite:///stores"}).settings
+
+    assert fault.message == "PostgreSQL cannot be used in embedded mode"
+    assert (both.cart_database, both.order_database, both.uses_files) == (url, url, False)
+    assert (mixed.cart_database, mixed.cart_dir, mixed.order_database) == (None, Path("stores"), url)
+    assert mixed.uses_files
+    assert load(CLUSTER).settings.uses_files
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "KAFKA_SASL_MECHANISM"),
+        ({"KAFKA_SASL_PASSWORD": "hunter2"}, "KAFKA_SASL_PASSWORD"),
+        ({"SCHEMA_REGISTRY_USER": "bob"}, "SCHEMA_REGISTRY_PASSWORD"),
+        ({"SCHEMA_REGISTRY_URL": "registry:8081"}, "SCHEMA_REGISTRY_URL"),
+        ({"DATABASE_URL": "mysql://db/x"}, "DATABASE_URL"),
+    ],
+)
+def test_half_of_a_security_setting_is_refused(settings: dict[str, str], name: str) -> None:
+    """Nobody believes to be authenticated who is not."""
+    (fault,) = faults_of(CLUSTER | settings)
+
+    assert fault.name == name
+    assert "hunter2" not in str(fault)
+
+
+def test_kafka_properties_pass_through_and_named_settings_win() -> None:
+    """By librdkafka's names; capitals and underscores are how an environment writes them."""
+    settings = load(
+        CLUSTER
+        | {
+            "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+            "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+            "KAFKA_SASL_USERNAME": "bob",
+            "KAFKA_SASL_PASSWORD": "hunter2",
+            "KAFKA_CONFIG_SOCKET_KEEPALIVE_ENABLE": "true",
+            "KAFKA_CONFIG_SASL_USERNAME": "somebody else",
+            "KAFKA_CONFIG_SASL_OAUTHBEARER_CLIENT_SECRET": "hunter3",
+        }
+    ).settings
+
+    assert settings.kafka_options == {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanisms": "SCRAM-SHA-512",
+        "sasl.username": "bob",
+        "sasl.password": "hunter2",
+        "socket.keepalive.enable": "true",
+        "sasl.oauthbearer.client.secret": "hunter3",
+    }
+    shown = OPTIONS["kafka_config"].shown(settings.kafka_config)
+    assert "SOCKET_KEEPALIVE_ENABLE=true" in shown
+    assert "hunter" not in shown + repr(settings) + OPTIONS["kafka_sasl_password"].shown(settings.kafka_sasl_password)
+
+
+def test_kafka_properties_may_stand_in_the_file(tmp_path: Path) -> None:
+    """The environment wins, name by name."""
+    file = tmp_path / "ordering.toml"
+    file.write_text('kafka_config_client_id = "a"\nkafka_config_log_level = 3\nschema_registry_auto_register = true\n')
+    loaded = load(CLUSTER | {"ORDERING_CONFIG": str(file), "KAFKA_CONFIG_CLIENT_ID": "b"})
+
+    assert loaded.settings.kafka_options["client.id"] == "b"
+    assert loaded.settings.kafka_options["log.level"] == "3"
+    assert loaded.sources["kafka_config"] == f"{file} and environment"
+    assert loaded.settings.schema_registry_auto_register is True
 
 
 def test_brokers_do_not_matter_in_embedded_mode() -> None:
@@ -243,11 +329,11 @@ def test_a_file_with_faults_is_refused_with_all_of_them(tmp_path: Path) -> None:
     faults = faults_of({"ORDERING_CONFIG": str(file)})
 
     assert [(fault.name, fault.source) for fault in faults] == [
-        ("ORDERING_SEED", str(file)),
         ("PARTITIONS", str(file)),
         ("ORDERING_PARTITIONS", str(file)),
+        ("ORDERING_SEED", str(file)),
     ]
-    assert "did you mean ORDERING_PARTITIONS" in faults[1].message
+    assert "did you mean ORDERING_PARTITIONS" in faults[0].message
 
 
 @pytest.mark.parametrize("content", [None, "= no toml", "\udcff"])

@@ -190,7 +190,7 @@ class MemoryOrderStore:
     async def nudge(self) -> None:
         """Nobody to tell: this process holds the lease."""
 
-    async def follow(self, wake: Callable[[], None]) -> None:  # noqa: ARG002 -- there is no other process
+    async def follow(self, wake: Callable[[], None]) -> None:
         await asyncio.Event().wait()
 
 

@@ -101,7 +101,7 @@ class MemoryViews:
         letters = sum(letter.reason != DeadReason.PARKED for letter in live.held.values())
         return ViewStats(sum(labels.values()), labels, dict(live.counters), len(parked), letters)
 
-    async def follow(self, wake: Callable[[Collection[str] | None], None]) -> None:  # noqa: ARG002 -- see below
+    async def follow(self, wake: Callable[[Collection[str] | None], None]) -> None:
         """There is no other process."""
         await asyncio.Event().wait()
 

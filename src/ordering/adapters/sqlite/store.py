@@ -184,7 +184,7 @@ class SqliteOrderStore:
     async def nudge(self) -> None:
         """Nobody to tell: this process holds the lease."""
 
-    async def follow(self, wake: Callable[[], None]) -> None:  # noqa: ARG002 -- there is no other process
+    async def follow(self, wake: Callable[[], None]) -> None:
         await asyncio.Event().wait()
 
     async def _repeatable(self, job: Callable[[apsw.Connection], T], *, durable: bool = True) -> T:

@@ -176,7 +176,7 @@ class SqliteViews:
 
         return self._reader.snapshot(read)
 
-    async def follow(self, wake: Callable[[Collection[str] | None], None]) -> None:  # noqa: ARG002 -- see below
+    async def follow(self, wake: Callable[[Collection[str] | None], None]) -> None:
         """No other process changes this read model; what tools release is seen by the next look."""
         await asyncio.Event().wait()
 

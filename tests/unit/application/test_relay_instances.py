@@ -1,0 +1,131 @@
+"""Several instances and a real broker's ways: nudges, hang-ups, refusals that a probe does not see, growth."""
+
+import pytest
+
+from ordering.application.messages import OutgoingRecord, PublishResult, Unsent
+from ordering.application.outage_gate import OutagePolicy
+from ordering.application.relay_outbox import RelayLimits
+from tests.unit.application.relay_bench import RelayBench
+from tests.unit.application.runtime import VirtualRuntime, passing
+
+
+@pytest.fixture
+async def bench(runtime: VirtualRuntime) -> RelayBench:
+    """A relay that has found its broker."""
+    bench = RelayBench(runtime).start()
+    await passing(1)
+    return bench
+
+
+async def test_what_another_instance_commits_is_published_at_its_nudge(bench: RelayBench) -> None:
+    """Not at the next sweep, a second later."""
+    await bench.commit("a", offered=False)
+    await passing(0.1)
+    assert bench.publisher.batches == []
+    bench.lease.wake()
+    await passing(0.1)
+    assert bench.publisher.batches == [["a:1"]]
+
+
+async def test_an_instance_without_the_lease_nudges_the_holder(runtime: VirtualRuntime) -> None:
+    """Once for a burst of commits, and again for the next one."""
+    bench = RelayBench(runtime)
+    bench.lease.mine = False
+    bench.start()
+    await passing(1)
+    await bench.commit("a")
+    await bench.commit("b", "c")
+    await passing(0.1)
+    assert bench.lease.nudged == 1
+    await bench.commit("d")
+    await passing(0.1)
+    assert bench.lease.nudged == 2
+    assert bench.publisher.batches == []
+
+
+async def test_the_holder_nudges_nobody(bench: RelayBench) -> None:
+    """It publishes by itself."""
+    await bench.commit("a")
+    await passing(1)
+    assert bench.lease.nudged == 0
+
+
+async def test_a_broker_that_hung_up_closes_the_gate_without_any_traffic(bench: RelayBench) -> None:
+    """Nobody has to lose an event first to find out; the probe opens it again."""
+    bench.publisher.unavailable = "all brokers hung up"
+    await passing(0.6)
+    assert bench.closed == "Events cannot be delivered at the moment: all brokers hung up"
+    assert "relay.outage" in bench.observer.names
+    bench.publisher.unavailable = None
+    await passing(0.6)
+    assert bench.closed is None
+
+
+async def test_a_hung_up_broker_is_the_holders_business(bench: RelayBench) -> None:
+    """Another instance may reach it: its word counts while it holds the lease."""
+    bench.lease.mine = False
+    await passing(1)
+    bench.publisher.unavailable = "all brokers hung up"
+    await passing(1)
+    assert bench.closed is None
+
+
+async def test_a_broker_that_answers_but_refuses_events_stays_an_outage(bench: RelayBench) -> None:
+    """The probe succeeds (a missing permission to write shows only in a write), so the event that waits is the proof:
+    the gate does not open in between, and opens with its acknowledgement."""
+
+    def forbidden(_record: OutgoingRecord) -> PublishResult:
+        return Unsent("not authorised to write to the topic")
+
+    bench.publisher.verdict = forbidden
+    await bench.commit("a")
+    for _ in range(40):
+        await passing(0.1)
+        assert bench.closed is not None
+    assert len(bench.publisher.batches) >= 4  # it goes on trying
+    bench.publisher.verdict = lambda _record: None
+    await passing(1.1)
+    assert bench.closed is None
+    assert bench.logged("a") == [1]
+
+
+async def test_doubt_ends_with_the_event_that_caused_it(bench: RelayBench) -> None:
+    """Another relay delivered it, so nothing is left to try with: the broker's answer to the probe counts again."""
+    bench.publisher.verdict = lambda _record: Unsent("not authorised to write to the topic")
+    await bench.commit("a")
+    await passing(1)
+    assert bench.closed is not None
+    await bench.store.mark_published([("a", 1)])
+    await passing(3)
+    assert bench.closed is None
+
+
+async def test_a_topic_that_grows_while_the_relay_runs_is_told_once(runtime: VirtualRuntime) -> None:
+    """A warning, and nothing moves."""
+    bench = RelayBench(runtime, limits=RelayLimits(recount_seconds=2)).start()
+    await passing(1)
+    await bench.commit(*[f"k{number}" for number in range(20)])
+    bench.log.grow(6)
+    await passing(7)
+    assert bench.observer.changes.count(
+        ("topic.partitions_differ", {"topic": "things", "recorded": 3, "found": 6})
+    ) == 1  # fmt: skip
+    await bench.commit(*[f"n{number}" for number in range(20)])
+    await passing(0.1)
+    assert not any(bench.log.partitions[3:])
+    bench.log.grow(8)
+    await passing(3)
+    assert bench.observer.names.count("topic.partitions_differ") == 2
+
+
+async def test_growth_cannot_be_asked_during_an_outage_and_that_harms_nothing(runtime: VirtualRuntime) -> None:
+    """The count is only news; deliveries tell whether there is trouble."""
+    bench = RelayBench(runtime, limits=RelayLimits(recount_seconds=0.1), policy=OutagePolicy.ACCEPT).start()
+    await passing(1)
+    bench.publisher.unavailable = "all brokers hung up"
+    await passing(3)
+    await bench.commit("a")
+    bench.publisher.unavailable = None
+    await passing(2)
+    assert bench.logged("a") == [1]
+    assert not bench.running.done()
