@@ -1,0 +1,185 @@
+"""Processes and ports of the real parts: each in a session of its own, none outliving the run that started it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from tests.services.lifeline import children
+
+PATIENCE = 120.0
+"""Seconds until a part that neither answers nor ends counts as broken: generous, a loaded machine is no failure."""
+HOST = "127.0.0.1"
+_LIFELINE = Path(__file__).with_name("lifeline.py")
+# Outside the range from which systems take the ports of outgoing connections: a part that was killed finds its port
+# free when it comes back, and a client that tries to connect meanwhile cannot meet itself there.
+_PORTS = range(20_000, 32_000)
+
+
+class Missing(Exception):
+    """A part cannot run on this machine; the text is one line that says what to install."""
+
+
+class StartFailed(Exception):
+    """A part was started and did not come up; the text ends with what it said last."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Return *count* different loopback ports that nobody listens on."""
+    chosen: list[int] = []
+    dice = random.SystemRandom()
+    while len(chosen) < count:
+        port = dice.choice(_PORTS)
+        if port not in chosen and not listening(port):
+            chosen.append(port)
+    return chosen
+
+
+def listening(port: int) -> bool:
+    """Whether somebody has the loopback *port*."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False
+
+
+def temporary_folder(part: str, within: Path | None = None) -> Path:
+    """Make a folder for *part* that only its owner can read, where other users can get to it."""
+    for base in filter(None, [within, Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]):  # noqa: S108
+        way = [base.resolve(), *base.resolve().parents]
+        if all(folder.is_dir() and folder.stat().st_mode & 0o001 for folder in way):
+            return Path(tempfile.mkdtemp(prefix=f"ordering-{part}-", dir=base.resolve()))
+    raise Missing(f"no temporary folder that every user can enter: {within or tempfile.gettempdir()}")
+
+
+class Process:
+    """One running command in its own session.
+
+    Unless *background*, it ends when this Python process ends, however that ends, and *folder* goes with it.
+    Its standard error, and its standard output unless *output* takes it, are appended to *log*.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        folder: Path,
+        env: Mapping[str, str] | None = None,
+        user: str = "",
+        background: bool = False,
+        output: IO[bytes] | None = None,
+    ) -> None:
+        self.log = log
+        self._line: socket.socket | None = None
+        words = [str(word) for word in command]
+        with log.open("ab") as said:
+            common: dict[str, Any] = {
+                "stdin": subprocess.DEVNULL,
+                "stdout": output or said,
+                "stderr": said,
+                "cwd": folder,
+                "env": env,
+                "start_new_session": True,
+            }
+            if background:
+                self._popen = subprocess.Popen(words, **common, **(_as_user(user) if user else {}))
+            else:
+                self._line, theirs = socket.socketpair()
+                with theirs:
+                    wrapper = [sys.executable, "-I", "-S", str(_LIFELINE), str(theirs.fileno()), user, str(folder)]
+                    self._popen = subprocess.Popen([*wrapper, *words], pass_fds=[theirs.fileno()], **common)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the command itself."""
+        return self._popen.pid
+
+    def ended(self) -> bool:
+        """Whether it has ended by itself or was ended."""
+        return self._popen.poll() is not None
+
+    def send(self, number: int) -> None:
+        """Send it a signal; nothing when it has ended."""
+        self._popen.send_signal(number)
+
+    def send_all(self, number: int) -> None:
+        """Send a signal to it first, then to its children in groups of their own (the watcher is in its group)."""
+        self.send(number)
+        for child in children(self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getpgid(child) != self.pid:
+                    os.kill(child, number)
+
+    def wait(self, seconds: float = PATIENCE) -> int:
+        """Wait for its end, clear its group, and return its exit status."""
+        try:
+            status = self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+            self._let_go()
+            raise
+        self._let_go()
+        return status
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end."""
+        self.send(number)
+        self.send(signal.SIGCONT)  # a stopped process hears of nothing else
+        return self.wait()
+
+    def _let_go(self) -> None:
+        if self._line is not None:
+            with self._line as line, contextlib.suppress(OSError):
+                line.send(b"k")
+                line.recv(1)  # ends with the watcher
+            self._line = None
+
+    def last_words(self, lines: int = 15) -> str:
+        """What it said last."""
+        said = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(said[-lines:])
+
+    def until(self, answers: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+        """Return as soon as *answers* holds; raise StartFailed when it ends or takes too long first."""
+        deadline = time.monotonic() + seconds
+        while not answers():
+            if self.ended():
+                status = self.wait()
+                raise StartFailed(f"{what} ended with {status}:\n{self.last_words()}")
+            if time.monotonic() > deadline:
+                self.end(signal.SIGKILL)
+                raise StartFailed(f"{what} does not answer after {seconds:g} s:\n{self.last_words()}")
+            time.sleep(0.03)
+
+
+def _as_user(user: str) -> dict[str, Any]:
+    import pwd  # noqa: PLC0415 -- only where there are users
+
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
+def run(command: Sequence[str | Path], *, folder: Path, env: Mapping[str, str] | None = None, user: str = "") -> str:
+    """Run a command to its end and return what it printed; it ends with us, too. StartFailed when it fails."""
+    with tempfile.TemporaryFile() as printed:
+        process = Process(command, log=folder / "tools.log", folder=folder, env=env, user=user, output=printed)
+        status = process.wait()
+        printed.seek(0)
+        text = printed.read().decode(errors="replace")
+    if status != 0:
+        raise StartFailed(f"{command[0]} ended with {status}:\n{text}\n{process.last_words()}")
+    return text
