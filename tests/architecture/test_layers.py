@@ -44,6 +44,7 @@ CANARIES = [
     Canary("generic-parts", "application/group_commit.py", "import ordering.domain.order"),
     Canary("generic-parts", "application/relay_outbox.py", "import ordering.application.place_order"),
     Canary("one-container", "entrypoints/__init__.py", "from dependency_injector import providers"),
+    Canary("one-container", "entrypoints/container/services.py", "from dependency_injector import containers"),
     Canary("adapters-without-entrances", "adapters/__init__.py", "import litestar"),
     Canary("entrances-without-drivers", "entrypoints/__init__.py", "import apsw"),
 ]

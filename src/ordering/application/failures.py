@@ -65,6 +65,11 @@ class OutcomeUnknown(Failure):
         super().__init__("It is unknown whether this request was stored; repeat it with the same orderId to find out")
 
 
+class Refused(Exception):
+    """The program must not start with what it was pointed at (somebody else's file, a schema it does not know, a server
+    that does not keep what it acknowledges). One line, made for people, that says what to do."""
+
+
 class WriteRejected(Exception):
     """A batch was rolled back, definitely, because of something in it: the rest may succeed without it."""
 

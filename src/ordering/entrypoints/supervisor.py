@@ -20,7 +20,8 @@ from typing import TextIO
 import attrs
 
 from ordering.entrypoints.process import StartupError, address, listen, lock, private_folder, url
-from ordering.entrypoints.settings import Settings, both_ports, load
+from ordering.entrypoints.settings import Mode, Settings, both_ports, load
+from ordering.entrypoints.settings_values import mask
 
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.02
@@ -80,8 +81,10 @@ def serve_all(environ: Mapping[str, str], out: TextIO) -> int:
     both_ports(loaded)
     settings = loaded.settings
     os.umask(0o077)
-    folder = private_folder(settings.data_dir)
-    held = lock(folder / "ordering.lock", "`ordering serve all`")
+    held: tuple[int, ...] = ()
+    if settings.uses_files:
+        folder = private_folder(settings.data_dir)
+        held = (lock(folder / "ordering.lock", "`ordering serve all`"),)
     with _signals() as wakeup, _children(settings, held) as children:
         return Supervisor(settings, children, wakeup, out).run()
 
@@ -159,7 +162,7 @@ class Supervisor:
 def banner(settings: Settings, children: list[Child]) -> str:
     """What people need to know once everything runs."""
     cart = children[0].url
-    lines = [f"mode: {settings.effective_mode} (data in {settings.data_dir.absolute()})"]
+    lines = [f"mode: {settings.effective_mode} ({_places(settings)})"]
     lines += [f"{child.name + ' service:':<15} {child.url}   docs: {child.url}/docs" for child in children]
     lines += [
         "try:",
@@ -168,6 +171,20 @@ def banner(settings: Settings, children: list[Child]) -> str:
         "Ctrl-C ends both services.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _places(settings: Settings) -> str:
+    """Where everything lies, without secrets."""
+    if settings.effective_mode is Mode.EMBEDDED:
+        return f"data in {settings.data_dir.absolute()}"
+    stores = dict.fromkeys(
+        mask(database) if database else str(folder.absolute())
+        for database, folder in (
+            (settings.cart_database, settings.cart_dir),
+            (settings.order_database, settings.order_dir),
+        )
+    )
+    return f"Kafka at {settings.kafka_bootstrap_servers}, stores in {', '.join(stores)}"
 
 
 def complain(reason: str) -> None:
@@ -195,7 +212,7 @@ def _signals() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _children(settings: Settings, held: int) -> Iterator[list[Child]]:
+def _children(settings: Settings, held: tuple[int, ...]) -> Iterator[list[Child]]:
     """Both services, started; whatever happens, none of them survives this block."""
     with contextlib.ExitStack() as cleanup:
         listeners = {
@@ -214,14 +231,14 @@ def _children(settings: Settings, held: int) -> Iterator[list[Child]]:
         yield children
 
 
-def _start(name: str, listener: socket.socket, lifeline: int, held: int) -> Child:
+def _start(name: str, listener: socket.socket, lifeline: int, held: tuple[int, ...]) -> Child:
     command = [sys.executable, "-m", "ordering", "serve", name]
     command += ["--lifeline", str(lifeline), "--listener", str(listener.fileno())]
     try:
         process = subprocess.Popen(  # noqa: S603 -- our own interpreter and module
             command,
             stdin=subprocess.DEVNULL,
-            pass_fds=(lifeline, listener.fileno(), held),
+            pass_fds=(lifeline, listener.fileno(), *held),
             process_group=0,
         )
     except OSError as error:

@@ -98,7 +98,7 @@ class Worker:
     async def run(self) -> int:
         """From start to end; 0 unless something broke."""
         with self._signals():
-            async with self._service.exits, self._loops() as loops:
+            async with self._service.exits, self._opened(), self._loops() as loops:
                 await self._serve_http()
                 await self._finish(loops)
         self._observer.changed("service.stopped")
@@ -114,6 +114,16 @@ class Worker:
         self._ending.set()
 
     # ------------------------------------------------------------------ parts
+
+    @contextlib.asynccontextmanager
+    async def _opened(self) -> AsyncIterator[None]:
+        """Everything that can only be opened in the running loop; raises StartupError."""
+        try:
+            for opening in self._service.opening:
+                await opening()
+        except (*container.REFUSALS, StoreUnavailable) as error:
+            raise StartupError(str(error)) from None
+        yield
 
     async def _serve_http(self) -> None:
         """Answer requests until the end begins, then finish those in hand."""

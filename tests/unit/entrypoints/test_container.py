@@ -10,7 +10,7 @@ import pytest
 import structlog
 from dependency_injector import containers
 
-from ordering.adapters.sqlite.errors import Refused
+from ordering.application.failures import Refused
 from ordering.entrypoints.container import Tools, check_schemas, embedded_cart, embedded_order, memory, service
 from ordering.entrypoints.observe import ServiceObserver
 from ordering.entrypoints.settings import Settings

@@ -14,12 +14,11 @@ from ordering.adapters.sqlite.errors import (
     DEFINITE_AT_COMMIT,
     SUSPECT,
     AlreadyRunning,
-    Refused,
     raise_refused,
     raise_translated,
 )
 from ordering.adapters.sqlite.files import Database, ProcessLock, create_private, discard, refuse_unsafe_sqlite
-from ordering.application.errors import CommitAmbiguous, StoreUnavailable
+from ordering.application.failures import CommitAmbiguous, Refused, StoreUnavailable
 
 __all__ = ["AlreadyRunning", "Reader", "Refused", "Writer", "open_writer"]
 

@@ -5,11 +5,7 @@ from typing import NoReturn
 
 import apsw
 
-from ordering.application.errors import StoreUnavailable, WriteRejected
-
-
-class Refused(Exception):
-    """The program must not go on with this file or this SQLite. One line, made for people."""
+from ordering.application.failures import Refused, StoreUnavailable, WriteRejected
 
 
 class AlreadyRunning(Refused):

@@ -1,0 +1,34 @@
+"""The composition root: the only package that knows adapters, and ``parts`` in it the only file that knows
+dependency-injector.
+
+``parts`` builds a service's use cases on the ports it is given; ``embedded``, ``cluster`` and ``memory`` give it
+adapters; ``services`` makes running services of that, ``tools`` what commands need. A process resolves only its own
+part: `serve cart` opens the order store and writes the log, `serve order` opens the read model and reads the log.
+Modules of the cluster mode are imported only in it: their drivers are extras.
+"""
+
+from ordering.application.failures import Refused
+from ordering.entrypoints.container.embedded import embedded_cart, embedded_order
+from ordering.entrypoints.container.memory import memory
+from ordering.entrypoints.container.parts import Cart, Order, OrderStore, ReadModel
+from ordering.entrypoints.container.services import cart_service, order_service, service
+from ordering.entrypoints.container.tools import Tools, check_schemas
+
+REFUSALS = (Refused,)
+"""What an adapter raises, with one line for people, when a process must not start."""
+
+__all__ = [
+    "REFUSALS",
+    "Cart",
+    "Order",
+    "OrderStore",
+    "ReadModel",
+    "Tools",
+    "cart_service",
+    "check_schemas",
+    "embedded_cart",
+    "embedded_order",
+    "memory",
+    "order_service",
+    "service",
+]

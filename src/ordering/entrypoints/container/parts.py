@@ -1,0 +1,304 @@
+"""A service's use cases, built on the ports it is given. Providers are plain singletons, resolved once, before the
+first request.
+"""
+
+import shutil
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import version
+from random import Random
+from typing import Final, Protocol
+
+from dependency_injector import containers, providers
+
+from ordering.adapters.avro.codec import OrderCodec
+from ordering.adapters.avro.decoder import OrderEventDecoder
+from ordering.adapters.system import SystemRuntime
+from ordering.application.change_status import ChangeStatus
+from ordering.application.commands import ChangeRecorder, IdempotencyKeys
+from ordering.application.consume_events import EventConsumer
+from ordering.application.dead_letters import HeldRecords
+from ordering.application.failures import BrokerUnavailable, LogChanged
+from ordering.application.group_commit import CommitLimits, GroupCommit
+from ordering.application.housekeeping import Retention, Trimmer
+from ordering.application.outage_gate import BacklogLimits, OutageGate
+from ordering.application.place_order import PlaceOrder
+from ordering.application.ports import (
+    BatchWriter,
+    DeadLetters,
+    EventDecoder,
+    EventPublisher,
+    EventSource,
+    Housekeeping,
+    Journal,
+    OrderRepository,
+    OrderViews,
+    Outbox,
+    ProjectionStore,
+    RelayLease,
+    Runtime,
+    SchemaIds,
+)
+from ordering.application.queries import OrderDetails, ReadStats, TopicIds
+from ordering.application.relay_outbox import OutboxRelay, RelayLimits
+from ordering.application.waiters import Waiters
+from ordering.domain.generation import Randomness
+from ordering.entrypoints.http.cart_api import create_cart_app
+from ordering.entrypoints.http.options import HttpOptions, Surroundings
+from ordering.entrypoints.http.order_api import create_order_app
+from ordering.entrypoints.http.routing import OrderingApp
+from ordering.entrypoints.observe import ServiceObserver
+from ordering.entrypoints.settings import Mode, Settings
+from ordering.entrypoints.settings_values import mask
+
+EVENT_SOURCE: Final = "urn:ordering:cart"
+"""``ce_source`` of our events. Permanent."""
+
+PUBLISHES_AT_ONCE: Final = 4
+"""Batches under way to a broker: one slow partition leader must not hold up the others. A file takes one at a time."""
+
+Causes = Callable[[], Awaitable[Sequence[str]]]
+
+
+class OrderStore(OrderRepository, BatchWriter, Outbox, Journal, Housekeeping, RelayLease, Protocol):
+    """Everything the write side asks of its store."""
+
+
+class ReadModel(ProjectionStore, OrderViews, DeadLetters, Protocol):
+    """Everything the read side asks of its store."""
+
+
+class Registry(SchemaIds, Protocol):
+    """Ids of our schemas for the relay, schemas of ids for the decoder."""
+
+    async def schema_of(self, schema_id: int) -> str | None: ...
+
+
+# ---------------------------------------------------------------------------------------------- how settings arrive
+
+
+def _randomness(settings: Settings) -> Randomness:
+    return Random(settings.seed)  # noqa: S311 -- invented customers and items are no secrets
+
+
+def _commit_limits(settings: Settings) -> CommitLimits:
+    return CommitLimits(settings.batch_max, settings.queue_max, settings.request_seconds)
+
+
+def _gate(settings: Settings) -> OutageGate:
+    limits = BacklogLimits(settings.backlog_rows, settings.backlog_seconds, settings.backlog_free_mib << 20)
+    if settings.cart_database is not None:  # the database server's disk is its own business
+        return OutageGate(settings.broker_outage, limits)
+    return OutageGate(settings.broker_outage, limits, lambda: shutil.disk_usage(settings.cart_dir).free)
+
+
+def _relay_limits(settings: Settings) -> RelayLimits:
+    return RelayLimits(publishes_at_once=PUBLISHES_AT_ONCE) if _in_cluster(settings) else RelayLimits()
+
+
+def _in_cluster(settings: Settings) -> bool:
+    return settings.effective_mode is Mode.CLUSTER
+
+
+def _retention(settings: Settings) -> Retention:
+    return Retention(settings.idempotency_hours * 3_600, settings.journal_days * 86_400)
+
+
+def _http_options(settings: Settings, service: str) -> HttpOptions:
+    return HttpOptions(
+        service=service,
+        version=version("ordering"),
+        broker=(settings.kafka_bootstrap_servers or "") if _in_cluster(settings) else "built-in log",
+        registry=mask(settings.schema_registry_url or "") if _in_cluster(settings) else "built-in registry",
+        topic=settings.topic,
+        group=settings.consumer_group,
+        default_currency=settings.default_currency,
+        cors_origins=settings.cors_origins,
+        allowed_hosts=settings.allowed_hosts,
+    )
+
+
+def _surroundings(causes: Causes, observer: ServiceObserver, runtime: Runtime) -> Surroundings:
+    return Surroundings(causes, observer.metrics, runtime.new_id, observer.request_failed, observer.answered)
+
+
+# ---------------------------------------------------------------------------------------------- readiness
+
+
+class _CartCauses:
+    """What keeps the cart service from being ready."""
+
+    def __init__(self, gate: OutageGate, commit: GroupCommit) -> None:
+        self._gate, self._commit = gate, commit
+
+    async def __call__(self) -> Sequence[str]:
+        return [cause for cause in (self._gate.closed, self._commit.trouble) if cause is not None]
+
+
+class _OrderCauses:
+    """What keeps the order service from being ready. A read model in a file is filled by one instance alone, so that
+    one must read every partition: what another member of the group reads would be missing here."""
+
+    def __init__(self, consumer: EventConsumer, log_view: EventSource, settings: Settings) -> None:
+        self._consumer, self._log_view = consumer, log_view
+        self._alone = settings.order_database is None
+
+    async def __call__(self) -> Sequence[str]:
+        if self._consumer.trouble is not None:
+            return [self._consumer.trouble]
+        return await self._unread() if self._alone else []
+
+    async def _unread(self) -> Sequence[str]:
+        try:
+            partitions = len(await self._log_view.end_offsets())
+        except (BrokerUnavailable, LogChanged) as error:
+            return [str(error)]
+        held = len(self._consumer.assigned)
+        if held >= partitions:
+            return []
+        return [
+            f"this instance reads {held} of {partitions} partitions: a read model in a file needs all of them, "
+            "so it must be the only member of its consumer group"
+        ]
+
+
+# ---------------------------------------------------------------------------------------------- the containers
+
+
+class Common(containers.DeclarativeContainer):
+    """What both services need, whatever the mode."""
+
+    settings: providers.Provider[Settings] = providers.Dependency(instance_of=Settings)
+    observer: providers.Provider[ServiceObserver] = providers.Dependency(instance_of=ServiceObserver)
+    runtime: providers.Provider[Runtime] = providers.Singleton(SystemRuntime)
+    registry: providers.Provider[Registry] = providers.Dependency()
+    codec: providers.Provider[OrderCodec] = providers.Singleton(OrderCodec)
+    decoder: providers.Provider[EventDecoder] = providers.Singleton(OrderEventDecoder, registry, codec)
+
+
+class Cart(Common):
+    """The service that takes orders."""
+
+    settings, observer, runtime, codec = Common.settings, Common.observer, Common.runtime, Common.codec
+    registry = Common.registry
+    topic = settings.provided.topic
+    store: providers.Provider[OrderStore] = providers.Dependency()
+    publisher: providers.Provider[EventPublisher] = providers.Dependency()
+
+    gate: providers.Provider[OutageGate] = providers.Singleton(_gate, settings)
+    relay: providers.Provider[OutboxRelay] = providers.Singleton(
+        OutboxRelay,
+        store,
+        publisher,
+        registry,
+        store,
+        gate,
+        runtime,
+        observer,
+        topic,
+        codec.provided.schema,
+        providers.Singleton(_relay_limits, settings),
+    )
+    commit: providers.Provider[GroupCommit] = providers.Singleton(
+        GroupCommit, store, runtime, observer, relay.provided.offer, providers.Singleton(_commit_limits, settings)
+    )
+    trimmer: providers.Provider[Trimmer] = providers.Singleton(
+        Trimmer, store, runtime, providers.Singleton(_retention, settings)
+    )
+
+    keys: providers.Provider[IdempotencyKeys] = providers.Singleton(IdempotencyKeys, store)
+    recorder: providers.Provider[ChangeRecorder] = providers.Singleton(
+        ChangeRecorder, codec, runtime, topic, EVENT_SOURCE
+    )
+    random: providers.Provider[Randomness] = providers.Singleton(_randomness, settings)
+    place_order: providers.Provider[PlaceOrder] = providers.Singleton(
+        PlaceOrder, store, commit, gate, keys, recorder, random
+    )
+    change_status: providers.Provider[ChangeStatus] = providers.Singleton(
+        ChangeStatus, store, commit, gate, keys, recorder, codec
+    )
+
+    surroundings: providers.Provider[Surroundings] = providers.Singleton(
+        _surroundings, providers.Singleton(_CartCauses, gate, commit), observer, runtime
+    )
+    options: providers.Provider[HttpOptions] = providers.Singleton(_http_options, settings, "CartService")
+    app: providers.Provider[OrderingApp] = providers.Singleton(
+        create_cart_app, place_order, change_status, options, surroundings
+    )
+
+
+class Order(Common):
+    """The service that follows the events and answers queries."""
+
+    settings, observer, runtime, codec = Common.settings, Common.observer, Common.runtime, Common.codec
+    decoder = Common.decoder
+    topic = settings.provided.topic
+    views: providers.Provider[ReadModel] = providers.Dependency()
+    source: providers.Provider[EventSource] = providers.Dependency()
+    log_view: providers.Provider[EventSource] = providers.Dependency()  # the consumer's holds its positions
+
+    waiters: providers.Provider[Waiters] = providers.Singleton(Waiters, runtime)
+    held: providers.Provider[HeldRecords] = providers.Singleton(HeldRecords, views, decoder, runtime, topic)
+    consumer: providers.Provider[EventConsumer] = providers.Singleton(
+        EventConsumer, source, decoder, views, held, waiters, runtime, observer, topic
+    )
+
+    order_details: providers.Provider[OrderDetails] = providers.Singleton(
+        OrderDetails, views, codec, waiters, runtime, settings.provided.shipping_rate
+    )
+    topic_ids: providers.Provider[TopicIds] = providers.Singleton(TopicIds, views, log_view, waiters, runtime, topic)
+    read_stats: providers.Provider[ReadStats] = providers.Singleton(ReadStats, views, log_view, topic)
+
+    surroundings: providers.Provider[Surroundings] = providers.Singleton(
+        _surroundings, providers.Singleton(_OrderCauses, consumer, log_view, settings), observer, runtime
+    )
+    options: providers.Provider[HttpOptions] = providers.Singleton(_http_options, settings, "OrderService")
+    app: providers.Provider[OrderingApp] = providers.Singleton(
+        create_order_app,
+        order_details,
+        topic_ids,
+        read_stats,
+        options,
+        surroundings,
+        providers.Singleton(lambda consumer: lambda: consumer.trouble is None, consumer),
+    )
+
+
+# ---------------------------------------------------------------------------------------------- making them
+
+
+def cart_of(
+    settings: Settings,
+    observer: ServiceObserver,
+    *,
+    registry: Callable[[], Registry],
+    store: Callable[[], OrderStore],
+    publisher: Callable[[], EventPublisher],
+) -> Cart:
+    """The cart service on these adapters, each made when it is first needed."""
+    return Cart(
+        settings=settings,
+        observer=observer,
+        registry=providers.Singleton(registry),
+        store=providers.Singleton(store),
+        publisher=providers.Singleton(publisher),
+    )
+
+
+def order_of(
+    settings: Settings,
+    observer: ServiceObserver,
+    *,
+    registry: Callable[[], Registry],
+    views: Callable[[], ReadModel],
+    source: Callable[[], EventSource],
+    log_view: Callable[[], EventSource],
+) -> Order:
+    """The order service on these adapters, each made when it is first needed."""
+    return Order(
+        settings=settings,
+        observer=observer,
+        registry=providers.Singleton(registry),
+        views=providers.Singleton(views),
+        source=providers.Singleton(source),
+        log_view=providers.Singleton(log_view),
+    )

@@ -1,0 +1,74 @@
+"""Running services, made of their use cases and whatever mode the settings choose."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from ordering.entrypoints.container.embedded import embedded_cart, embedded_order
+from ordering.entrypoints.container.opening import Opening, extra
+from ordering.entrypoints.container.parts import Cart, Order
+from ordering.entrypoints.observe import ServiceObserver
+from ordering.entrypoints.service import Service
+from ordering.entrypoints.settings import Mode, Settings
+
+
+def service(part: str, settings: Settings, observer: ServiceObserver) -> Service:
+    """One service, not running yet. Raises one of REFUSALS, or StoreUnavailable."""
+    exits = AsyncExitStack()
+    if settings.effective_mode is Mode.CLUSTER:
+        with extra("kafka"):
+            from ordering.entrypoints.container import cluster  # noqa: PLC0415 -- its drivers are extras
+
+        if part == "cart":
+            cart, opening = cluster.cluster_cart(settings, observer, exits)
+            return cart_service(cart, exits, opening)
+        order, opening = cluster.cluster_order(settings, observer, exits)
+        return order_service(order, exits, opening)
+    if part == "cart":
+        return cart_service(embedded_cart(settings, observer, exits), exits)
+    return order_service(embedded_order(settings, observer, exits), exits)
+
+
+def cart_service(cart: Cart, exits: AsyncExitStack, opening: Opening = ()) -> Service:
+    """Committer, relay and trimmer beside the HTTP app; a stop stores what is queued and publishes what is stored."""
+    commit, relay = cart.commit(), cart.relay()
+    return Service(
+        app=cart.app(),
+        opening=opening,
+        loops={"committer": commit.run, "relay": relay.run, "trimmer": cart.trimmer().run},
+        finishing=frozenset({"committer"}),
+        stop=commit.stop,
+        drain=relay.drain,
+        farewell=cart.store().release,
+        exits=exits,
+    )
+
+
+def order_service(order: Order, exits: AsyncExitStack, opening: Opening = ()) -> Service:
+    """The consumer beside the HTTP app. It may stop at any moment: rows and positions move together."""
+
+    async def consume() -> None:
+        await consumer.run()
+        # Halted: the log is not the one this read model was filled from. What it has still answers, readiness says
+        # why it goes no further, and only people can decide what to do.
+        await asyncio.Event().wait()
+
+    async def hear_of_others() -> None:
+        await views.follow(waiters.notify)
+
+    async def nothing_waits(_seconds: float) -> bool:
+        return True
+
+    async def no_farewell() -> None:
+        return
+
+    consumer, views, waiters = order.consumer(), order.views(), order.waiters()
+    return Service(
+        app=order.app(),
+        opening=opening,
+        loops={"consumer": consume, "news": hear_of_others},
+        finishing=frozenset(),
+        stop=waiters.stop,
+        drain=nothing_waits,
+        farewell=no_farewell,
+        exits=exits,
+    )

@@ -1,0 +1,78 @@
+"""What commands look at and repair, beside running services."""
+
+from contextlib import AsyncExitStack
+from functools import cached_property
+
+from ordering.adapters.avro import rules
+from ordering.adapters.avro.codec import OrderCodec
+from ordering.adapters.avro.decoder import OrderEventDecoder
+from ordering.adapters.avro.registry import BuiltInRegistry
+from ordering.adapters.system import SystemRuntime
+from ordering.application.dead_letters import HeldRecords
+from ordering.application.ports import EventDecoder, EventSource
+from ordering.entrypoints.container import embedded
+from ordering.entrypoints.container.opening import extra
+from ordering.entrypoints.container.parts import OrderStore, ReadModel
+from ordering.entrypoints.settings import Mode, Settings
+
+check_schemas = rules.check
+
+
+class Tools:
+    """The parts of the system that the settings name; each is opened when it is first asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._exits = AsyncExitStack()
+        self._runtime = SystemRuntime()
+        self._in_cluster = settings.effective_mode is Mode.CLUSTER
+        self.codec = OrderCodec()
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        await self._exits.aclose()
+
+    @cached_property
+    def decoder(self) -> EventDecoder:
+        """Records to events."""
+        if self._in_cluster:
+            with extra("kafka"):
+                from ordering.entrypoints.container import cluster  # noqa: PLC0415 -- its drivers are extras
+
+            return OrderEventDecoder(cluster.registry(self.settings, self._exits), self.codec)
+        return OrderEventDecoder(BuiltInRegistry(), self.codec)
+
+    @cached_property
+    def store(self) -> OrderStore:
+        """The order store; there must be one."""
+        if self.settings.cart_database is not None:
+            with extra("kafka"):
+                from ordering.entrypoints.container import cluster  # noqa: PLC0415 -- its drivers are extras
+
+            return cluster.order_store(self.settings.cart_database, self._exits)
+        return embedded.existing_order_store(self.settings, self._exits)
+
+    @cached_property
+    def views(self) -> ReadModel:
+        """The read model; there must be one."""
+        if self.settings.order_database is not None:
+            with extra("kafka"):
+                from ordering.entrypoints.container import cluster  # noqa: PLC0415 -- its drivers are extras
+
+            return cluster.read_model(self.settings.order_database, self._exits)
+        return embedded.existing_read_model(self.settings, self._exits)
+
+    @cached_property
+    def held(self) -> HeldRecords:
+        """Release and discard."""
+        return HeldRecords(self.views, self.decoder, self._runtime, self.settings.topic)
+
+    @cached_property
+    def source(self) -> EventSource:
+        """The log, all of its partitions."""
+        if self._in_cluster:
+            with extra("kafka"):
+                from ordering.entrypoints.container import cluster  # noqa: PLC0415 -- its drivers are extras
+
+            return cluster.log_reader(self.settings, self._exits)
+        return embedded.log_source(self.settings, self._exits)
