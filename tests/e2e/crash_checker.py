@@ -1,10 +1,12 @@
 """The checker of the crash test: what clients were told, against what store, journal, log and read model hold.
 
 It reads the files itself and decodes records with plain fastavro, so that no fault of ours can hide behind our code.
+``cluster_checker`` reads PostgreSQL and Kafka instead; the comparison is the same.
 """
 
 import io
 from collections import defaultdict
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -61,25 +63,40 @@ class Logged:
     status: str
 
 
+@attrs.frozen
+class Evidence:
+    """What the system holds, as somebody read it who does not use our code for that."""
+
+    stored: dict[str, int]
+    """Per order: the version in the store."""
+    journal: dict[str, dict[int, tuple[str, str]]]
+    """Per order and version: event id and status."""
+    log: dict[str, list[Logged]]
+    """Per key, in the order of the log: an order lives in one partition."""
+    views: dict[str, tuple[int, int]]
+    """Per key: the read model's version, and how many events made it."""
+    counted: int
+    """How many orders the statistics count."""
+
+
 def check(data: Path, ledger: dict[str, list[Attempt]]) -> Findings:
     """Compare everything with everything; callers repeat it until the system had time to catch up."""
-    stored = dict(_rows(data / "cart.db", "SELECT order_id, version FROM orders"))
-    journal = _journal(data / "cart.db")
-    log = _log(data / "log-order-events.db")
-    views = {
-        key: (version, applied)
-        for key, version, applied in _rows(data / "view.db", "SELECT key, version, events_applied FROM live_rows")
-    }
-    found = Findings(events=sum(map(len, log.values())))
+    return compare(_evidence(data), ledger)
+
+
+def compare(held: Evidence, ledger: dict[str, list[Attempt]]) -> Findings:
+    """What clients were told against what the system holds, and that with itself."""
+    found = Findings(events=sum(map(len, held.log.values())))
     for order, attempts in ledger.items():
-        _check_answers(order, attempts, stored.get(order, 0), journal.get(order, {}), found)
-    for order in {*stored, *log, *views}:
-        _check_events(order, stored.get(order, 0), journal.get(order, {}), log.get(order, []), found)
-        version, applied = views.get(order, (0, 0))
-        if (version, applied) != (stored.get(order, 0),) * 2:
-            problem = f"{order}: stored version {stored.get(order, 0)}, view at {version}, {applied} events applied"
+        _check_answers(order, attempts, held.stored.get(order, 0), held.journal.get(order, {}), found)
+    for order in {*held.stored, *held.log, *held.views}:
+        stored = held.stored.get(order, 0)
+        _check_events(order, stored, held.journal.get(order, {}), held.log.get(order, []), found)
+        version, applied = held.views.get(order, (0, 0))
+        if (version, applied) != (stored, stored):
+            problem = f"{order}: stored version {stored}, view at {version}, {applied} events applied"
             (found.applied_twice if applied > version else found.events_missing).append(problem)
-    _check_statistics(data / "view.db", stored, found)
+    _check_statistics(held, found)
     return found
 
 
@@ -118,28 +135,40 @@ def _check_events(
         found.events_missing.append(f"{order}: the log has version {max(first)}, the store {version}")
 
 
-def _check_statistics(view: Path, stored: dict[str, int], found: Findings) -> None:
-    counted = sum(count for (count,) in _rows(view, "SELECT amount FROM live_tallies WHERE kind = 'label'"))
-    problem = f"the statistics count {counted} orders, {len(stored)} are stored"
-    if counted > len(stored):
+def _check_statistics(held: Evidence, found: Findings) -> None:
+    problem = f"the statistics count {held.counted} orders, {len(held.stored)} are stored"
+    if held.counted > len(held.stored):
         found.applied_twice.append(problem)
-    elif counted < len(stored):
+    elif held.counted < len(held.stored):
         found.events_missing.append(problem)
 
 
-def _journal(path: Path) -> dict[str, dict[int, tuple[str, str]]]:
-    """Per order and version: event id and status."""
+def _evidence(data: Path) -> Evidence:
+    """From the files of the embedded mode."""
+    cart, view, log = data / "cart.db", data / "view.db", data / "log-order-events.db"
+    views = _rows(view, "SELECT key, version, events_applied FROM live_rows")
+    return Evidence(
+        stored=dict(_rows(cart, "SELECT order_id, version FROM orders")),
+        journal=journal_of(_rows(cart, "SELECT aggregate_id, version, event_id, body FROM journal")),
+        log=log_of(_rows(log, 'SELECT partition, key, value FROM records ORDER BY partition, "offset"')),
+        views={key: (version, applied) for key, version, applied in views},
+        counted=sum(count for (count,) in _rows(view, "SELECT amount FROM live_tallies WHERE kind = 'label'")),
+    )
+
+
+def journal_of(rows: Iterable[tuple[str, int, str, bytes]]) -> dict[str, dict[int, tuple[str, str]]]:
+    """From order id, version, event id and Avro body of each row."""
     journal: dict[str, dict[int, tuple[str, str]]] = defaultdict(dict)
-    for order, version, event_id, body in _rows(path, "SELECT aggregate_id, version, event_id, body FROM journal"):
+    for order, version, event_id, body in rows:
         journal[order][version] = event_id, _decoded(body)["status"]
     return journal
 
 
-def _log(path: Path) -> dict[str, list[Logged]]:
-    """Per key, in the order of the log: an order lives in one partition."""
+def log_of(records: Iterable[tuple[int, bytes, bytes]]) -> dict[str, list[Logged]]:
+    """From partition, key and framed value of each record, by partition and offset."""
     log: dict[str, list[Logged]] = defaultdict(list)
     partitions: dict[str, set[int]] = defaultdict(set)
-    for partition, key, value in _rows(path, 'SELECT partition, key, value FROM records ORDER BY partition, "offset"'):
+    for partition, key, value in records:
         event = _decoded(value[5:])
         order = bytes(key).decode()
         log[order].append(Logged(event["version"], str(event["eventId"]), event["status"]))
