@@ -174,8 +174,10 @@ async def _services(cart: Service, order: Service) -> AsyncIterator[Clients]:
 
 @asynccontextmanager
 async def _loops(service: Service) -> AsyncIterator[None]:
-    tasks = {name: asyncio.ensure_future(run()) for name, run in service.loops.items()}
     async with service.exits:
+        for opening in service.opening:
+            await opening()
+        tasks = {name: asyncio.ensure_future(run()) for name, run in service.loops.items()}
         try:
             yield
         finally:

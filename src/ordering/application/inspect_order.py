@@ -20,7 +20,7 @@ class LogSearch(Protocol):
         """The key's records in the log's order. Raises BrokerUnavailable."""
 
     async def partition_count(self) -> int:
-        """Raises BrokerUnavailable."""
+        """The count that keys are placed by, however the log has grown. Raises BrokerUnavailable."""
 
 
 @attrs.frozen

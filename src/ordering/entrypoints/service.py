@@ -22,10 +22,10 @@ class Service:
 
     app: Any
     """The ASGI application."""
-    opening: Sequence[Callable[[], Awaitable[None]]]
     loops: Mapping[str, Loop]
     finishing: frozenset[str]
     stop: Callable[[], None]
     drain: Callable[[float], Awaitable[bool]]
     farewell: Callable[[], Awaitable[None]]
     exits: AsyncExitStack
+    opening: Sequence[Callable[[], Awaitable[None]]] = ()

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from ordering.application.failures import StoreUnavailable
 from ordering.application.inspect_order import InspectOrder, OrderTrace
 from ordering.entrypoints import container
 from ordering.entrypoints.cli import output as out
@@ -10,6 +11,7 @@ from ordering.entrypoints.cli.search import SourceSearch
 from ordering.entrypoints.cli.tail import describe
 from ordering.entrypoints.cli.tools import Tools, use
 from ordering.entrypoints.process import StartupError
+from ordering.entrypoints.settings import Mode
 
 PARTS: Final = 5
 """What an order's trace consists of."""
@@ -22,7 +24,7 @@ def show(order_id: str, output: out.Output) -> int:
         inspect = InspectOrder(
             lambda: tools.store,
             lambda: tools.store,
-            lambda: SourceSearch(tools.source),
+            lambda: SourceSearch(tools.source, lambda found: _recorded(tools, found)),
             lambda: tools.views,
             lambda: tools.views,
             container.REFUSALS,
@@ -38,6 +40,16 @@ def show(order_id: str, output: out.Output) -> int:
         return 0 if trace.stored or trace.view or trace.held or trace.records else 1
 
     return use(work)
+
+
+async def _recorded(tools: Tools, found: int) -> int:
+    """The count that keys are placed by; without a store to ask, the log's own (a log in a file never grows)."""
+    if tools.settings.effective_mode is Mode.EMBEDDED:
+        return found
+    try:
+        return await tools.store.partitions(tools.settings.topic, found)
+    except (*container.REFUSALS, StoreUnavailable):
+        return found
 
 
 async def _facts(order_id: str, trace: OrderTrace, tools: Tools) -> dict[str, object]:

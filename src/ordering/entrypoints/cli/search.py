@@ -1,6 +1,6 @@
 """Looking for one key in the log, through the same port that consumers read by."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from ordering.application.messages import Record
@@ -11,13 +11,16 @@ WAIT_SECONDS: Final = 0.1
 
 
 class SourceSearch:
-    """The ``LogSearch`` port: reads a whole partition, so it is for people only."""
+    """The ``LogSearch`` port: reads a whole partition, so it is for people only.
 
-    def __init__(self, source: EventSource) -> None:
-        self._source = source
+    ``recorded`` turns the log's partition count into the one that keys are placed by, which a topic keeps for ever.
+    """
+
+    def __init__(self, source: EventSource, recorded: Callable[[int], Awaitable[int]]) -> None:
+        self._source, self._recorded = source, recorded
 
     async def partition_count(self) -> int:
-        return len(await self._source.end_offsets())
+        return await self._recorded(len(await self._source.end_offsets()))
 
     async def find(self, partition: int, key: bytes, limit: int) -> Sequence[Record]:
         end = (await self._source.end_offsets()).get(partition, 0)

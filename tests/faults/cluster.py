@@ -1,0 +1,187 @@
+"""The cluster mode as people run it: instances as processes of their own, on real parts, with a topic, a subject, a
+group and a database of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.services.processes import free_ports
+
+PATIENCE = 120.0
+"""Seconds until something that must happen counts as not happening: generous, a loaded machine is no failure."""
+OURS = ("ORDERING_", "KAFKA_", "API_", "CART_", "ORDER_", "DATABASE_", "SCHEMA_", "BROKER_", "DEFAULT_CURRENCY")
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The environment of this process without any settings of ours, and these."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)} | settings
+
+
+def ordering(*arguments: str, env: Mapping[str, str]) -> str:
+    """Run one command to its end; what it printed. AssertionError with all of it if it fails."""
+    command = [sys.executable, "-m", "ordering", *arguments]
+    done = subprocess.run(command, env=dict(env), capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, f"ordering {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}"
+    return done.stdout
+
+
+class Instance:
+    """One process of one service, on a port of its own that it keeps through restarts."""
+
+    def __init__(self, part: str, name: str, env: Mapping[str, str], folder: Path, pythonpath: Path | None) -> None:
+        self.part, self.name = part, name
+        self.port = free_ports(1)[0]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / f"{name}.log"
+        self._env = {**env, "API_PORT": str(self.port)}
+        if pythonpath is not None:
+            self._env["PYTHONPATH"] = str(pythonpath)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, wait: bool = True) -> Instance:
+        """Start it; with ``wait`` until it says that it is ready."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ordering", "serve", self.part],
+                env=self._env,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        if wait:
+            self.await_ready()
+        return self
+
+    def is_ready(self) -> bool:
+        """What its readiness endpoint says now."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=5) as answer:  # noqa: S310 -- loopback
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def await_ready(self) -> None:
+        """Return when it is ready; AssertionError with its log if it ends before or takes too long."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.is_ready():
+            assert self.process is not None
+            assert self.process.poll() is None, (
+                f"{self.name} ended with {self.process.returncode}:\n{self.last_words()}"
+            )
+            assert time.monotonic() < deadline, f"{self.name} is not ready after {PATIENCE} s:\n{self.last_words()}"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._signal(signal.SIGKILL)
+        self._running.wait()
+        self.process = None
+
+    def stop(self) -> int:
+        """A clean stop; the exit status."""
+        self._signal(signal.SIGTERM)
+        status = self._running.wait(PATIENCE)
+        self.process = None
+        return status
+
+    def pause(self) -> None:
+        """SIGSTOP: it stands still with everything it holds."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return self.log.read_text(errors="replace")[-4_000:]
+
+    def said(self, text: str) -> int:
+        """How often its log holds a text."""
+        return self.log.read_text(errors="replace").count(text)
+
+    def _signal(self, number: int) -> None:
+        self._running.send_signal(number)
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self.process is not None, f"{self.name} does not run"
+        return self.process
+
+
+class Cluster:
+    """Instances on one topic and one database. ``settings`` go to every instance and command."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        bootstrap: str,
+        registry: str,
+        database: str | None,
+        topic: str,
+        pythonpath: Path | None = None,
+        **settings: str,
+    ) -> None:
+        self.folder, self.topic, self.bootstrap, self.database = folder, topic, bootstrap, database
+        self._pythonpath = pythonpath
+        self.env = environment(
+            ORDERING_MODE="cluster",
+            ORDERING_DATA_DIR=str(folder / "data"),
+            KAFKA_BOOTSTRAP_SERVERS=bootstrap,
+            SCHEMA_REGISTRY_URL=registry,
+            KAFKA_TOPIC=topic,
+            KAFKA_CONSUMER_GROUP=f"{topic}-group",
+            ORDERING_LOG_FORMAT="json",
+            **({"DATABASE_URL": database} if database is not None else {}),
+            **settings,
+        )
+        self.instances: list[Instance] = []
+
+    def prepare(self, partitions: int = 3) -> Cluster:
+        """Tables, topic and schemas, by the commands that people use."""
+        if self.database is not None:
+            ordering("migrate", "up", env=self.env)
+        ordering("topics", "ensure", env={**self.env, "ORDERING_PARTITIONS": str(partitions)})
+        ordering("schemas", "register", env=self.env)
+        return self
+
+    def cart(self, *, start: bool = True, **settings: str) -> Instance:
+        """Another cart service."""
+        return self._instance("cart", start=start, **settings)
+
+    def order(self, *, start: bool = True, **settings: str) -> Instance:
+        """Another order service."""
+        return self._instance("order", start=start, **settings)
+
+    def _instance(self, part: str, *, start: bool, **settings: str) -> Instance:
+        number = sum(instance.part == part for instance in self.instances) + 1
+        made = Instance(part, f"{part}-{number}", {**self.env, **settings}, self.folder, self._pythonpath)
+        self.instances.append(made)
+        return made.start() if start else made
+
+    def end(self) -> None:
+        """End whatever is left."""
+        for instance in self.instances:
+            if instance.process is not None:
+                instance.resume()
+                instance.kill()
+
+
+@contextmanager
+def running(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster for one scenario; nothing of it survives the block."""
+    try:
+        yield cluster
+    finally:
+        cluster.end()
