@@ -1,0 +1,1 @@
+"""Apache Kafka: the way into the event log, the way out of it, and the topic itself."""

@@ -1,0 +1,135 @@
+"""The one border between librdkafka's errors and ours, as a table; and why a configuration may be refused at start."""
+
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException
+
+from ordering.application.failures import BrokerUnavailable
+
+
+class Refused(Exception):
+    """The program must not go on with this configuration or this topic. One line, made for people, without secrets."""
+
+
+_CREDENTIALS = "the broker refuses our credentials"
+_TLS = (
+    "there is no TLS connection to the broker: its certificate, our CA, its host name or our own certificate is wrong"
+)
+_TIMED_OUT = "the broker does not answer in time"
+_REPLICAS = "too few replicas are in sync"
+_LEADER = "a partition has no leader at the moment"
+_NO_TOPIC = "the topic does not exist"
+_TOPIC_RIGHTS = "we may not use the topic (authorization)"
+_UNREACHABLE = "no broker can be reached"
+
+# What we tell about each error. The driver's own text, with host names in it, stays in ``__cause__`` and in the log.
+_REASONS: Final[dict[int, str]] = {
+    KafkaError._ALL_BROKERS_DOWN: _UNREACHABLE,
+    KafkaError._TRANSPORT: _UNREACHABLE,
+    KafkaError._RESOLVE: "the broker's name cannot be resolved",
+    KafkaError._AUTHENTICATION: _CREDENTIALS,
+    KafkaError.SASL_AUTHENTICATION_FAILED: _CREDENTIALS,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM: "the broker does not know our SASL mechanism",
+    KafkaError.ILLEGAL_SASL_STATE: "the broker does not expect SASL here",
+    KafkaError._SSL: _TLS,
+    KafkaError._TIMED_OUT: _TIMED_OUT,
+    KafkaError._TIMED_OUT_QUEUE: _TIMED_OUT,
+    KafkaError._MSG_TIMED_OUT: "the broker has not confirmed in time",
+    KafkaError.REQUEST_TIMED_OUT: _TIMED_OUT,
+    KafkaError._WAIT_COORD: "the group has no coordinator at the moment",
+    KafkaError.COORDINATOR_NOT_AVAILABLE: "the group has no coordinator at the moment",
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS: "the group's coordinator is starting",
+    KafkaError.NOT_ENOUGH_REPLICAS: _REPLICAS,
+    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: _REPLICAS,
+    KafkaError.LEADER_NOT_AVAILABLE: _LEADER,
+    KafkaError.NOT_LEADER_FOR_PARTITION: _LEADER,
+    KafkaError._NOENT: _LEADER,
+    KafkaError.UNKNOWN_TOPIC_OR_PART: _NO_TOPIC,
+    KafkaError._UNKNOWN_TOPIC: _NO_TOPIC,
+    KafkaError._UNKNOWN_PARTITION: "the topic has no such partition",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: _TOPIC_RIGHTS,
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "we may not use the consumer group (authorization)",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "we may not do this on the cluster (authorization)",
+    KafkaError._QUEUE_FULL: "too many records are under way",
+    KafkaError._PURGE_QUEUE: "it was withdrawn before it was sent",
+    KafkaError._PURGE_INFLIGHT: "it was withdrawn before it was confirmed",
+    KafkaError._FATAL: "the producer has lost its sequence and is made anew",
+    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER: "the producer has lost its sequence and is made anew",
+    KafkaError._DESTROY: "the client is closed",
+    KafkaError.MSG_SIZE_TOO_LARGE: "the record is larger than the broker takes",
+    KafkaError.INVALID_RECORD: "the broker finds the record invalid",
+    KafkaError.FENCED_INSTANCE_ID: "another consumer uses our instance id",
+    KafkaError.UNSUPPORTED_ASSIGNOR: "the broker does not know our assignor",
+    KafkaError.UNSUPPORTED_VERSION: "the broker does not support this",
+    KafkaError._UNSUPPORTED_FEATURE: "the broker does not support this",
+}
+
+# The log will not take this very record, whoever sends it and whenever. Everything else concerns the topic or the
+# broker and may pass: missing rights too, because they keep out every record of the topic alike and an operator gives
+# them back, so they are an outage; to park one order after the other would only hide it.
+_OF_THE_RECORD: Final = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_TIMESTAMP,
+    }
+)
+
+# The position is not in the log (any more).
+_OUT_OF_RANGE: Final = frozenset({KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET})
+
+# The topic may be another one than before: its id has to be asked for.
+_DOUBTFUL_TOPIC: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_ID,
+    }
+)
+
+# Nothing can be done until a person changes something.
+_HOPELESS: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
+
+
+def error_of(failure: BaseException) -> KafkaError | None:
+    """The driver's error inside an exception, if it is one of the driver's."""
+    if isinstance(failure, KafkaException) and failure.args and isinstance(failure.args[0], KafkaError):
+        return failure.args[0]
+    return None
+
+
+def reason_of(error: KafkaError) -> str:
+    """What we tell about an error."""
+    return _REASONS.get(error.code()) or f"the broker answers with an error ({error.name()})"
+
+
+def is_of_the_record(error: KafkaError) -> bool:
+    """Whether repeating the record is pointless while its neighbours may pass."""
+    return error.code() in _OF_THE_RECORD
+
+
+def is_out_of_range(error: KafkaError) -> bool:
+    """Whether the log lacks the position that was asked for."""
+    return error.code() in _OUT_OF_RANGE
+
+
+def is_doubtful(error: KafkaError) -> bool:
+    """Whether the topic may have been deleted."""
+    return error.code() in _DOUBTFUL_TOPIC
+
+
+def is_telling(error: KafkaError) -> bool:
+    """Whether the error explains why no broker can be reached, better than that none can be."""
+    return error.code() in _HOPELESS or error.code() == KafkaError._RESOLVE
+
+
+def unavailable(failure: BaseException) -> BrokerUnavailable:
+    """Ours for whatever the driver raised."""
+    error = error_of(failure)
+    if error is not None:
+        return BrokerUnavailable(reason_of(error))
+    if isinstance(failure, TimeoutError):
+        return BrokerUnavailable(_TIMED_OUT)
+    return BrokerUnavailable("the Kafka client fails unexpectedly")
