@@ -112,11 +112,11 @@ class OrderEventDecoder:
         known = self._known.get(schema_id)
         if known is not None:
             return known
-        text = await self._registry.schema_of(schema_id)
-        if text is None:
-            return _dead(DeadReason.UNKNOWN_SCHEMA, f"the registry knows no schema with the id {schema_id}")
         decoder: Decode | Undecodable
         try:
+            text = await self._registry.schema_of(schema_id)
+            if text is None:
+                return _dead(DeadReason.UNKNOWN_SCHEMA, f"the registry knows no schema with the id {schema_id}")
             decoder = self._decode_with(json.loads(text))
         except (ValueError, RecursionError) as error:  # also Unconvertible
             decoder = _dead(DeadReason.UNCONVERTIBLE, f"schema id {schema_id}: {error}")

@@ -12,7 +12,10 @@ class SchemaRegistry(Protocol):
     """What the decoder asks; a client of a schema registry over the network has the same shape."""
 
     async def schema_of(self, schema_id: int) -> str | None:
-        """The schema's JSON text, or None if the registry does not know the id. Raises RegistryUnavailable."""
+        """The schema's JSON text, or None if the registry does not know the id.
+
+        Raises RegistryUnavailable, or Unconvertible for what no event can be read with (no Avro, or only a part).
+        """
 
 
 class BuiltInRegistry:

@@ -11,6 +11,8 @@ import cattrs
 from ordering.adapters.avro.binary import Schema
 
 INDEX: Final = "index.json"
+TOPIC: Final = "order-events"
+"""The topic that the index's subjects are named after."""
 
 
 @attrs.frozen
@@ -28,6 +30,11 @@ class Entry:
     file: str
     sha256: str
     inherited: bool
+
+    def subject_for(self, topic: str) -> str:
+        """The subject in a registry when the events' topic has this name: ``<topic>-value`` (TopicNameStrategy) for
+        ours, ``<topic>-inherited-value`` for the inherited record, whatever the topic is called."""
+        return topic + self.subject.removeprefix(TOPIC)
 
 
 @attrs.frozen
