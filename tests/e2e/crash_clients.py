@@ -17,6 +17,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8")
         self._attempts = 0
+        self.acknowledged = 0
+        """How many changes were answered with success so far."""
 
     def close(self) -> None:
         """Nothing more happens."""
@@ -31,6 +33,7 @@ class Ledger:
     def answer(self, number: int, status: int | None, version: int | None) -> None:
         """Note the answer; no status means that nobody knows what became of the attempt."""
         self._note({"answer": number, "status": status, "version": version})
+        self.acknowledged += status in (200, 201)
 
     def _note(self, line: dict[str, object]) -> None:
         self._file.write(json.dumps(line) + "\n")
@@ -74,10 +77,13 @@ def read_ledger(path: Path) -> dict[str, list[Attempt]]:
 
 
 class Client:
-    """Creates orders and moves them along, one request at a time, repeating with the same key what got no answer."""
+    """Creates orders and moves them along, one request at a time, repeating with the same key what got no answer.
 
-    def __init__(self, name: str, url: str, ledger: Ledger, seed: int) -> None:
-        self._name, self._url, self._ledger = name, url, ledger
+    ``pause`` is the longest time in seconds it rests before a change: 0 is as much load as it can make.
+    """
+
+    def __init__(self, name: str, url: str, ledger: Ledger, seed: int, pause: float = 0.0) -> None:
+        self._name, self._url, self._ledger, self._pause = name, url, ledger, pause
         self._random = random.Random(seed)
         self._known: dict[str, str] = {}
         self._made = 0
@@ -86,6 +92,8 @@ class Client:
         """Work until told to stop."""
         async with httpx.AsyncClient(base_url=self._url, timeout=10) as http:
             while not stop.is_set():
+                if self._pause:
+                    await asyncio.sleep(self._random.uniform(0, self._pause))
                 movable = [order for order, status in self._known.items() if status in STEPS]
                 if movable and self._random.random() < 0.4:
                     await self._update(http, self._random.choice(movable[-20:]), stop)
@@ -135,5 +143,7 @@ class Client:
                 return True
             if answer.status_code not in (500, 503):
                 raise AssertionError(f"{method} {order} {target} answered {answer.status_code}: {answer.text}")
+            if answer.status_code == 500 and not headers:
+                return False  # the outcome is unknown, as after a lost answer
             await asyncio.sleep(0.02)
         return False
