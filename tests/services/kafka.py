@@ -99,7 +99,11 @@ class Kafka:
         return f"{HOST}:{self.proxy_port}"
 
     def __enter__(self) -> Kafka:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.stop()

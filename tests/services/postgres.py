@@ -48,7 +48,11 @@ class Postgres:
         self.process: Process | None = None
 
     def __enter__(self) -> Postgres:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -91,18 +95,8 @@ class Postgres:
 
     def answers(self) -> bool:
         """Whether it accepts connections now."""
-        question = [
-            str(self._binaries / "pg_isready"),
-            "-q",
-            "-h",
-            HOST,
-            "-p",
-            str(self.port),
-            "-d",
-            "postgres",
-            "-t",
-            "5",
-        ]
+        program = str(self._binaries / "pg_isready")
+        question = [program, "-q", "-t5", "-dpostgres", f"-h{HOST}", f"-p{self.port}"]
         return subprocess.run(question, check=False).returncode == 0
 
     def sql(self, statement: str, database: str = "ordering") -> str:
