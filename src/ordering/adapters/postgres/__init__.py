@@ -1,0 +1,1 @@
+"""PostgreSQL: any number of instances on one database, one schema per service."""

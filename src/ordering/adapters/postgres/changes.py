@@ -1,0 +1,137 @@
+"""One projection transaction as arrays for one call of the database's own function, and its rows as messages."""
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from ordering.adapters.postgres.rows import columns, for_people, pack_headers, unpack_headers
+from ordering.application.failures import WriteRejected
+from ordering.application.messages import Changes, Encoded, HeldRecord, Lineage, Place, Record, ViewRow
+
+CHANNEL: Final = "ordering_order_news"
+ROW_COLUMNS: Final = (
+    "key, version, event_id, label, schema, body, lineage, events_applied, first_timestamp, first_partition, "
+    "first_offset, held, revision, missing"
+)
+HELD_COLUMNS: Final = (
+    "topic, partition, record_offset, timestamp, record_key, value, headers, key, reason, detail, held_at"
+)
+
+_APPLY: Final = "SELECT apply_changes({})".format(", ".join(f"${number}" for number in range(1, 38)))
+_PAYLOAD_MAX: Final = 7_999  # bytes: what NOTIFY takes
+_LINEAGES: Final = {lineage.value: lineage for lineage in Lineage}
+_json: Final = msgspec.json.encode
+_missing_of: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
+
+
+async def apply(connection: asyncpg.Connection, changes: Changes, origin: str) -> None:
+    """Store it in one transaction, which tells the other instances. Raises what the driver raises."""
+    positions = [(partition, *moved) for partition, moved in changes.positions.items()]
+    tallies = [("label", name, delta) for name, delta in changes.labels.items()]
+    tallies += [("counter", name, delta) for name, delta in changes.counters.items()]
+    await connection.fetch(
+        _APPLY,
+        changes.topic,
+        changes.generation,
+        *columns(positions, 3),
+        *columns([_row_values(row) for row in changes.rows], 14),
+        *columns(changes.released, 2),
+        *columns([_held_values(letter) for letter in changes.held], 11),
+        *columns(tallies, 3),
+        CHANNEL,
+        _news(origin, [row.key for row in changes.rows]) if changes.rows else None,
+    )
+
+
+# ---------------------------------------------------------------------- news
+
+
+def _news(origin: str, keys: Collection[str]) -> str:
+    """Who changed which keys; without the keys (any may have changed) where they are too many."""
+    payload = json.dumps([origin, list(keys)], separators=(",", ":"), ensure_ascii=False)
+    return payload if len(_utf8(payload)) <= _PAYLOAD_MAX else json.dumps([origin, None])
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise WriteRejected("a row holds text that is not Unicode") from error
+
+
+def keys_of(payload: str, origin: str) -> Sequence[str] | None:
+    """The keys others changed, None for any, nothing of one's own news. Whatever is not understood may be any."""
+    try:
+        sender, keys = msgspec.json.decode(payload, type=tuple[str, list[str] | None])
+    except msgspec.MsgspecError:
+        return None
+    return () if sender == origin else keys
+
+
+# ---------------------------------------------------------------------- rows and messages
+
+
+def _row_values(row: ViewRow) -> tuple[Any, ...]:
+    encoded, first = row.encoded, row.first
+    return (
+        row.key,
+        row.version,
+        row.event_id,
+        row.label,
+        encoded.schema if encoded else None,
+        encoded.body if encoded else None,
+        row.lineage.value,
+        row.events_applied,
+        first.timestamp,
+        first.partition,
+        first.offset,
+        row.held,
+        row.revision,
+        _json(row.missing).decode() if row.missing else None,
+    )
+
+
+def view_row(values: Sequence[Any]) -> ViewRow:
+    """Of ROW_COLUMNS."""
+    key, version, event_id, label, schema, body, lineage, applied, timestamp, partition, offset, *rest = values
+    held, revision, missing = rest
+    return ViewRow(
+        key,
+        version,
+        event_id,
+        label,
+        None if schema is None or body is None else Encoded(schema, body),
+        _LINEAGES[lineage],
+        applied,
+        Place(timestamp, partition, offset),
+        held,
+        revision,
+        _missing_of(missing) if missing else (),
+    )
+
+
+def _held_values(letter: HeldRecord) -> tuple[Any, ...]:
+    record = letter.record
+    return (
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key,
+        record.value,
+        pack_headers(record.headers),
+        letter.key,
+        str(letter.reason),
+        for_people(letter.detail),
+        letter.held_at,
+    )
+
+
+def held_record(values: Sequence[Any]) -> HeldRecord:
+    """Of HELD_COLUMNS."""
+    topic, partition, offset, timestamp, record_key, value, headers, key, reason, detail, held_at = values
+    record = Record(topic, partition, offset, timestamp, record_key, value, unpack_headers(headers))
+    return HeldRecord(record, key, reason, detail, held_at)

@@ -1,0 +1,1 @@
+"""The cart service's schema, step by step."""
