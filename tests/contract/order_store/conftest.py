@@ -1,14 +1,18 @@
-"""The stores under test. A new adapter joins by one entry in PLACES."""
+"""The stores under test. A new adapter joins by a case in ``Places.open``."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
 from ordering.adapters.memory.store import MemoryOrderStore
+from ordering.adapters.postgres.store import PostgresOrderStore
 from ordering.adapters.sqlite.store import SqliteOrderStore
 from ordering.application.ports import BatchWriter, Housekeeping, Journal, OrderRepository, Outbox, RelayLease
+from tests.services.databases import Databases, databases
+
+__all__ = ["databases"]
 
 
 class OrderStore(OrderRepository, BatchWriter, Outbox, Journal, Housekeeping, RelayLease, Protocol):
@@ -17,45 +21,70 @@ class OrderStore(OrderRepository, BatchWriter, Outbox, Journal, Housekeeping, Re
     async def close(self) -> None: ...
 
 
-Opener = Callable[[Path], OrderStore]
+class Places:
+    """Where this test's store keeps its data, and how it is opened there."""
+
+    def __init__(self, kind: str, folder: Path, databases: Databases) -> None:
+        self._kind, self._folder, self._databases = kind, folder, databases
+        self._url = ""
+
+    async def prepare(self) -> None:
+        """Nothing is there yet."""
+        if self._kind == "postgres":
+            self._url = await self._databases.empty()
+
+    def open(self) -> OrderStore:
+        """A store on what is there."""
+        if self._kind == "postgres":
+            return PostgresOrderStore(self._url)
+        if self._kind == "sqlite":
+            return SqliteOrderStore.open(self._folder / "data" / "cart.db")
+        return MemoryOrderStore()
 
 
-def _memory(_folder: Path) -> OrderStore:
-    return MemoryOrderStore()
-
-
-def _sqlite(folder: Path) -> OrderStore:
-    return SqliteOrderStore.open(folder / "data" / "cart.db")
-
-
-PLACES: dict[str, Opener] = {"memory": _memory, "sqlite": _sqlite}
-LASTING = {"sqlite"}
+POSTGRES = pytest.param("postgres", marks=pytest.mark.process)
+KINDS = ["memory", "sqlite", POSTGRES]
+LASTING = ["sqlite", POSTGRES]
+HOLDS_NUL = {"memory", "sqlite"}
+"""Stores that take any text a Python program can hold but lone surrogates; the others refuse a NUL in it."""
 
 
 class Restartable:
     """A store that can be closed and opened again."""
 
-    def __init__(self, opener: Opener, folder: Path) -> None:
-        self._opener, self._folder = opener, folder
-        self.store = opener(folder)
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self.store = places.open()
 
     async def restart(self) -> OrderStore:
         await self.store.close()
-        self.store = self._opener(self._folder)
+        self.store = self._places.open()
         return self.store
 
 
-@pytest.fixture(params=sorted(PLACES))
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OrderStore]:
+@pytest.fixture(params=KINDS)
+async def store(request: pytest.FixtureRequest, tmp_path: Path, databases: Databases) -> AsyncIterator[OrderStore]:
     """An empty store."""
-    opened = PLACES[request.param](tmp_path)
+    places = Places(request.param, tmp_path, databases)
+    await places.prepare()
+    opened = places.open()
     yield opened
     await opened.close()
 
 
-@pytest.fixture(params=sorted(LASTING))
-async def restartable(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Restartable]:
+@pytest.fixture
+def holds_nul(request: pytest.FixtureRequest) -> bool:
+    """Whether the store under test keeps a NUL in a text."""
+    return request.node.callspec.params["store"] in HOLDS_NUL
+
+
+@pytest.fixture(params=LASTING)
+async def restartable(
+    request: pytest.FixtureRequest, tmp_path: Path, databases: Databases
+) -> AsyncIterator[Restartable]:
     """An empty store whose data outlives it."""
-    place = Restartable(PLACES[request.param], tmp_path)
+    places = Places(request.param, tmp_path, databases)
+    await places.prepare()
+    place = Restartable(places)
     yield place
     await place.store.close()

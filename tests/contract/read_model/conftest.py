@@ -9,10 +9,14 @@ from typing import Protocol
 import pytest
 
 from ordering.adapters.memory.views import MemoryViews
+from ordering.adapters.postgres.views import PostgresViews
 from ordering.adapters.sqlite.views import SqliteViews
 from ordering.application.ports import DeadLetters, OrderViews, ProjectionStore
+from tests.services.databases import Databases, databases
 
-KINDS = ["memory", "sqlite"]
+__all__ = ["databases"]
+
+KINDS = ["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.process)]
 
 
 class Views(ProjectionStore, OrderViews, DeadLetters, Protocol):
@@ -58,19 +62,38 @@ class InSqlite:
         await self.views.close()
 
 
+class InPostgres:
+    """One schema of a database."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.views = PostgresViews(url)
+
+    async def restart(self) -> None:
+        await self.close()
+        self.views = PostgresViews(self._url)
+
+    async def close(self) -> None:
+        await self.views.close()
+
+
 @asynccontextmanager
-async def empty(kind: str) -> AsyncIterator[ReadModel]:
+async def empty(kind: str, databases: Databases) -> AsyncIterator[ReadModel]:
     """A new, empty read model of this kind."""
     with tempfile.TemporaryDirectory() as folder:
-        model: ReadModel = InMemory() if kind == "memory" else InSqlite(Path(folder))
+        model: ReadModel
+        if kind == "postgres":
+            model = InPostgres(await databases.empty())
+        else:
+            model = InMemory() if kind == "memory" else InSqlite(Path(folder))
         yield model
         await model.close()
 
 
 @pytest.fixture(params=KINDS)
-async def model(request: pytest.FixtureRequest) -> AsyncIterator[ReadModel]:
+async def model(request: pytest.FixtureRequest, databases: Databases) -> AsyncIterator[ReadModel]:
     """An empty read model."""
-    async with empty(request.param) as under_test:
+    async with empty(request.param, databases) as under_test:
         yield under_test
 
 

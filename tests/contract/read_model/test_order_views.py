@@ -20,6 +20,7 @@ from ordering.application.messages import (
 from ordering.application.projection import project
 from tests.contract.read_model.conftest import KINDS, Views, empty
 from tests.contract.read_model.samples import TOPIC, changes, letter, row, unknown
+from tests.services.databases import Databases
 
 
 async def test_a_row_is_found_by_its_key(views: Views) -> None:
@@ -104,10 +105,10 @@ def event(key: str, content: tuple[int, str] | None) -> DecodedEvent | Undecodab
 @given(batches=st.lists(RECORDS, max_size=6))
 @settings(max_examples=25)
 async def test_incremental_figures_equal_a_recount(
-    kind: str, batches: list[list[tuple[str, tuple[int, str] | None]]]
+    kind: str, databases: Databases, batches: list[list[tuple[str, tuple[int, str] | None]]]
 ) -> None:
     """After any batches: figures, ids and held records agree with the rows, counted one by one."""
-    async with empty(kind) as model:
+    async with empty(kind, databases) as model:
         views, offsets = model.views, itertools.count()
         for batch in batches:
             records = [Record(TOPIC, 0, next(offsets), 1, key.encode(), b"") for key, _ in batch]

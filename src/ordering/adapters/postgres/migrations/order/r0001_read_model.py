@@ -124,7 +124,7 @@ UP = (
       -- Whoever flips the pointer waits for this transaction, or this one sees the flip.
       PERFORM FROM ordering_order.pointer p WHERE p.id = 1 AND p.generation = live FOR SHARE;
       IF NOT FOUND THEN
-        RAISE EXCEPTION 'generation % is not the live one', live USING ERRCODE = 'OS001';
+        RAISE EXCEPTION USING ERRCODE = 'OS001', MESSAGE = 'generation ' || live || ' is not the live one';
       END IF;
 
       IF cardinality(partitions) > 0 THEN
@@ -143,7 +143,7 @@ UP = (
           AND p.next = u.expected;
         GET DIAGNOSTICS moved = ROW_COUNT;
         IF created + moved <> cardinality(partitions) THEN
-          RAISE EXCEPTION 'another consumer moved a position' USING ERRCODE = 'OS001';
+          RAISE EXCEPTION USING ERRCODE = 'OS001', MESSAGE = 'another consumer moved a position';
         END IF;
       END IF;
 
@@ -178,7 +178,7 @@ UP = (
         ON CONFLICT (generation, key) DO NOTHING;
         GET DIAGNOSTICS created = ROW_COUNT;
         IF created + moved <> cardinality(keys) THEN
-          RAISE EXCEPTION 'somebody else changed a row' USING ERRCODE = 'OS001';
+          RAISE EXCEPTION USING ERRCODE = 'OS001', MESSAGE = 'somebody else changed a row';
         END IF;
       END IF;
 

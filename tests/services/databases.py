@@ -1,0 +1,71 @@
+"""One migrated PostgreSQL database for all tests of a run, emptied for each.
+
+A conftest or test module that wants it imports the fixture ``databases``; the server starts with the first test that
+asks for an address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from ordering.adapters.postgres import migrate
+from tests.services.postgres import Postgres
+from tests.services.processes import Missing
+
+_EMPTY = """
+DELETE FROM ordering_cart.orders; DELETE FROM ordering_cart.journal; DELETE FROM ordering_cart.outbox;
+DELETE FROM ordering_cart.parked; DELETE FROM ordering_cart.answers; DELETE FROM ordering_cart.topics;
+DELETE FROM ordering_cart.relay_lease;
+DELETE FROM ordering_order.logs; DELETE FROM ordering_order.positions; DELETE FROM ordering_order.view_rows;
+DELETE FROM ordering_order.held; DELETE FROM ordering_order.tallies;
+UPDATE ordering_order.pointer SET generation = 1 WHERE generation <> 1;
+"""
+
+
+class Databases:
+    """The server, which starts when it is first needed, and its migrated database."""
+
+    def __init__(self) -> None:
+        self._server: Postgres | None = None
+
+    @property
+    def server(self) -> Postgres:
+        """The running server; the test is skipped where there is none."""
+        if self._server is None:
+            try:
+                server = Postgres()
+            except Missing as error:
+                pytest.skip(str(error))
+            self._server = server.__enter__()
+            for part in migrate.SCHEMAS:
+                server.sql(migrate.sql(part))
+        return self._server
+
+    async def empty(self) -> str:
+        """The address of the migrated database, which is empty now."""
+        url = self.server.url()
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(_EMPTY)
+        finally:
+            await connection.close()
+        return url
+
+    def stop(self) -> None:
+        """End the server, if it was started."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+
+_shared = Databases()
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """The databases of this run."""
+    yield _shared
+    _shared.stop()
