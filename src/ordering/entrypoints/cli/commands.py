@@ -31,7 +31,9 @@ outbox = App(name="outbox", help="Events that are stored but not published.")
 dlq = App(name="dlq", help="Dead letters: records held back from the read model.")
 config = App(name="config", help="Settings.")
 schemas = App(name="schemas", help="The published contracts.")
-for group in (serve, orders, outbox, dlq, config, schemas):
+migrate = App(name="migrate", help="The tables of PostgreSQL stores (cluster mode).")
+topics = App(name="topics", help="The topic of the events (cluster mode).")
+for group in (serve, orders, outbox, dlq, config, schemas, migrate, topics):
     app.command(group)
 
 OrderId = Annotated[str, Parameter(help="The order's id.")]
@@ -40,6 +42,7 @@ OrderOrPlace = Annotated[
 ]
 OutputOption = Annotated[Output, Parameter(name="--output", help="For people, or one JSON object a line.")]
 Limit = Annotated[int, Parameter(help="How many at most.", validator=Number(gte=1, lte=1_000_000))]
+Part = Annotated[Literal["cart", "order"] | None, Parameter(help="Only this service's tables.")]
 DryRun = Annotated[bool, Parameter(name="--dry-run", negative="", help="Only tell what would happen.")]
 
 
@@ -194,3 +197,69 @@ def schemas_check() -> int:
     from ordering.entrypoints.cli.schemas import check
 
     return check()
+
+
+@schemas.command(name="diff")
+def schemas_diff(*, output: OutputOption = "table") -> int:
+    """Compare the released schemas with those of the schema registry."""
+    from ordering.entrypoints.cli.schemas import diff
+
+    return diff(output)
+
+
+@schemas.command(name="register")
+def schemas_register(*, dry_run: DryRun = False) -> int:
+    """Register the released schemas that the schema registry does not have, under FULL_TRANSITIVE compatibility."""
+    from ordering.entrypoints.cli.schemas import register
+
+    return register(dry_run=dry_run)
+
+
+@migrate.command(name="up")
+def migrate_up(*, part: Part = None) -> int:
+    """Bring the tables to the newest revision; does nothing where they are."""
+    from ordering.entrypoints.cli.migrate import up
+
+    return up(part)
+
+
+@migrate.command(name="down")
+def migrate_down(
+    to: Annotated[str, Parameter(help="The revision to go back to, or `base`: to nothing, data included.")],
+    *,
+    part: Part = None,
+) -> int:
+    """Take revisions of one service's tables back."""
+    from ordering.entrypoints.cli.migrate import down
+
+    return down(part, to)
+
+
+@migrate.command(name="status")
+def migrate_status(*, part: Part = None, output: OutputOption = "table") -> int:
+    """List the revisions and whether the database has them; exit status 1 if one is missing."""
+    from ordering.entrypoints.cli.migrate import status
+
+    return status(part, output)
+
+
+@migrate.command(name="sql")
+def migrate_sql(*, part: Part = None) -> int:
+    """Print the script that makes the tables from nothing, to be run by somebody else."""
+    from ordering.entrypoints.cli.migrate import sql
+
+    return sql(part)
+
+
+@topics.command(name="ensure")
+def topics_ensure(
+    *,
+    dry_run: DryRun = False,
+    grow: Annotated[
+        bool, Parameter(negative="", help="Add missing partitions to a topic that has fewer; keys stay where they are.")
+    ] = False,
+) -> int:
+    """Make the topic, or set what it has to have: kept for ever, never compacted."""
+    from ordering.entrypoints.cli.topics import ensure
+
+    return ensure(dry_run=dry_run, grow=grow)

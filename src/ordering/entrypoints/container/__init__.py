@@ -8,11 +8,12 @@ Modules of the cluster mode are imported only in it: their drivers are extras.
 """
 
 from ordering.application.failures import Refused
+from ordering.entrypoints.container.administration import Migrations
 from ordering.entrypoints.container.embedded import embedded_cart, embedded_order
 from ordering.entrypoints.container.memory import memory
 from ordering.entrypoints.container.parts import Cart, Order, OrderStore, ReadModel
 from ordering.entrypoints.container.services import cart_service, order_service, service
-from ordering.entrypoints.container.tools import Tools, check_schemas
+from ordering.entrypoints.container.tools import Tools, check_schemas, schema_subjects
 
 REFUSALS = (Refused,)
 """What an adapter raises, with one line for people, when a process must not start."""
@@ -20,6 +21,7 @@ REFUSALS = (Refused,)
 __all__ = [
     "REFUSALS",
     "Cart",
+    "Migrations",
     "Order",
     "OrderStore",
     "ReadModel",
@@ -30,5 +32,6 @@ __all__ = [
     "embedded_order",
     "memory",
     "order_service",
+    "schema_subjects",
     "service",
 ]

@@ -15,6 +15,7 @@ from ordering.adapters.system import SystemRuntime
 from ordering.entrypoints.container import embedded
 from ordering.entrypoints.container.opening import Closable, Opening, extra, opened
 from ordering.entrypoints.container.parts import Cart, Order, OrderStore, ReadModel, cart_of, order_of
+from ordering.entrypoints.container.registry import registry_api
 from ordering.entrypoints.observe import ServiceObserver
 from ordering.entrypoints.settings import Settings
 
@@ -31,7 +32,13 @@ def cluster_cart(settings: Settings, observer: ServiceObserver, exits: AsyncExit
         observer,
         registry=lambda: registry(settings, exits),
         store=store,
-        publisher=lambda: opened(exits, KafkaPublisher, connection(settings)),
+        publisher=lambda: opened(
+            exits,
+            KafkaPublisher,
+            connection(settings),
+            settings.topic,
+            replaced=lambda reason: observer.alarmed("producer.replaced", topic=settings.topic, reason=reason),
+        ),
     )
     return cart, opening
 
@@ -110,7 +117,13 @@ def connection(settings: Settings) -> KafkaConnection:
 
 def registry(settings: Settings, exits: AsyncExitStack) -> ConfluentRegistry:
     """The client of the schema registry."""
-    return opened(exits, ConfluentRegistry, settings.schema_registry_url or "", settings.topic)
+    return opened(
+        exits,
+        ConfluentRegistry,
+        registry_api(settings),
+        settings.topic,
+        auto_register=settings.schema_registry_auto_register,
+    )
 
 
 def log_reader(settings: Settings, exits: AsyncExitStack) -> KafkaReader:

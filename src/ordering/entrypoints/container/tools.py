@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ordering.adapters.avro import rules
 from ordering.adapters.avro.codec import OrderCodec
@@ -15,7 +16,18 @@ from ordering.entrypoints.container.opening import extra
 from ordering.entrypoints.container.parts import OrderStore, ReadModel
 from ordering.entrypoints.settings import Mode, Settings
 
+if TYPE_CHECKING:
+    from ordering.adapters.avro.subjects import SchemaSubjects
+
 check_schemas = rules.check
+
+
+def schema_subjects(settings: Settings) -> "SchemaSubjects":
+    """The schema registry's subjects against the released schemas; to be closed. Raises Refused."""
+    with extra("kafka"):
+        from ordering.entrypoints.container import registry  # noqa: PLC0415 -- its driver is an extra
+
+    return registry.schema_subjects(settings)
 
 
 class Tools:
