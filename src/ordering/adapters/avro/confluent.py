@@ -40,38 +40,22 @@ class ConfluentRegistry:
 
     Fulfils the port ``SchemaIds`` and the decoder's ``SchemaRegistry``. What is known is kept for ever and needs no
     registry; what is not known, or failed, is kept for a moment. Callers that ask the same thing at the same time
-    share one request, and none waits longer than ``timeout_seconds``.
+    share one request, and none waits longer than the ``timeout_seconds`` of its ``RegistryApi``.
     """
 
     def __init__(
         self,
-        url: str,
+        api: RegistryApi,
         topic: str,
         *,
         schemas: Iterable[Released] | None = None,
-        user: str | None = None,
-        password: str | None = None,
-        ca: str | None = None,
-        certificate: str | None = None,
-        key: str | None = None,
-        timeout_seconds: float = 2.0,
         auto_register: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """No I/O. ``auto_register`` registers what is missing: for demonstrations only. The rest as ``RegistryApi``
-        has it. Raises Refused."""
-        self._api = RegistryApi(
-            url,
-            user=user,
-            password=password,
-            ca=ca,
-            certificate=certificate,
-            key=key,
-            timeout_seconds=timeout_seconds,
-        )
+        """No I/O. ``auto_register`` registers what is missing: for demonstrations only. Closing closes ``api``."""
         known = released.load() if schemas is None else schemas
         self._released = {schema.entry.name: schema for schema in known}
-        self._topic, self._timeout, self._auto_register = topic, timeout_seconds, auto_register
+        self._api, self._topic, self._auto_register = api, topic, auto_register
         self._ids: dict[str, int] = {}
         self._schemas: dict[int, Stored] = {}
         self._unknown: _Lately[bool] = _Lately(UNKNOWN_SECONDS, monotonic)
@@ -178,7 +162,7 @@ class ConfluentRegistry:
 
     async def _bounded(self, key: Hashable, ask: Callable[[], Awaitable[V]]) -> V:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._api.timeout_seconds):
                 return await ask()
         except TimeoutError:
             reason = "the schema registry does not answer in time"

@@ -81,7 +81,7 @@ _UNREACHABLE: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (TimeoutError, "does not answer in time"),
     (httpx.TimeoutException, "does not answer in time"),
     (ssl.SSLCertVerificationError, "shows a certificate that is not trusted"),
-    (ssl.SSLError, "cannot be spoken to over TLS"),
+    (ssl.SSLError, "cannot be spoken to over TLS (does it want a client certificate, or plain HTTP?)"),
     (httpx.ConnectError, "cannot be reached"),
     (httpx.ProxyError, "cannot be reached through the proxy"),
     (httpx.ProtocolError, "does not answer in HTTP"),
@@ -125,7 +125,7 @@ class RegistryApi:
         """Where the registry is, without credentials."""
         self._auth = auth if user is None else (user, password or "")
         self._ca, self._certificate, self._key = ca, certificate, key
-        self._timeout = timeout_seconds
+        self.timeout_seconds: Final = timeout_seconds
         self._opening = asyncio.Lock()
         self._client: httpx.AsyncClient | None = None
         self._closed = False
@@ -208,7 +208,7 @@ class RegistryApi:
 
     async def _ask(self, method: str, path: str, body: object = None) -> _Answer:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout_seconds):
                 client = await self._opened()
                 request = client.build_request(method, self.address + path, json=body)
                 return await _exchange(client, request)
@@ -239,7 +239,7 @@ class RegistryApi:
         return httpx.AsyncClient(
             auth=self._auth,
             verify=verify,
-            timeout=self._timeout,
+            timeout=self.timeout_seconds,
             # Requests are rare: a connection kept between them would mostly be found closed by the other side.
             limits=httpx.Limits(max_keepalive_connections=0),
             headers={"Accept": f"{MEDIA_TYPE}, application/json", "Accept-Encoding": "identity"},
