@@ -29,8 +29,11 @@ from ordering.application.outage_gate import OutageGate
 from ordering.application.partitioning import partition_of
 from ordering.application.relay_outbox import OutboxRelay, RelayLimits
 from ordering.application.waiters import Waiters
-from tests.simulation.places import PLACES, Place
+from tests.services.databases import Databases, databases
+from tests.simulation.places import PLACES, OnPostgres, Place
 from tests.unit.application.runtime import RecordingObserver, VirtualLoop
+
+__all__ = ["databases"]
 
 TOPIC, SCHEMA, SCHEMA_ID = "stock-events", "stock-events-value/v1", 42
 
@@ -138,9 +141,11 @@ class Warehouse:
         await self.place.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.process)])
+def place(request: pytest.FixtureRequest, tmp_path: Path, databases: Databases) -> Place:
     """An empty place for data."""
+    if request.param == "postgres":
+        return OnPostgres(tmp_path, TOPIC, databases.empty())
     return PLACES[request.param](tmp_path, TOPIC)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import asyncpg
 import pytest
 
 from ordering.adapters.postgres import migrate
@@ -44,15 +43,10 @@ class Databases:
                 server.sql(migrate.sql(part))
         return self._server
 
-    async def empty(self) -> str:
+    def empty(self) -> str:
         """The address of the migrated database, which is empty now."""
-        url = self.server.url()
-        connection = await asyncpg.connect(url)
-        try:
-            await connection.execute(_EMPTY)
-        finally:
-            await connection.close()
-        return url
+        self.server.sql(_EMPTY)
+        return self.server.url()
 
     def stop(self) -> None:
         """End the server, if it was started."""

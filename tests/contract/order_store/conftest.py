@@ -25,13 +25,8 @@ class Places:
     """Where this test's store keeps its data, and how it is opened there."""
 
     def __init__(self, kind: str, folder: Path, databases: Databases) -> None:
-        self._kind, self._folder, self._databases = kind, folder, databases
-        self._url = ""
-
-    async def prepare(self) -> None:
-        """Nothing is there yet."""
-        if self._kind == "postgres":
-            self._url = await self._databases.empty()
+        self._kind, self._folder = kind, folder
+        self._url = databases.empty() if kind == "postgres" else ""
 
     def open(self) -> OrderStore:
         """A store on what is there."""
@@ -65,9 +60,7 @@ class Restartable:
 @pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path, databases: Databases) -> AsyncIterator[OrderStore]:
     """An empty store."""
-    places = Places(request.param, tmp_path, databases)
-    await places.prepare()
-    opened = places.open()
+    opened = Places(request.param, tmp_path, databases).open()
     yield opened
     await opened.close()
 
@@ -83,8 +76,6 @@ async def restartable(
     request: pytest.FixtureRequest, tmp_path: Path, databases: Databases
 ) -> AsyncIterator[Restartable]:
     """An empty store whose data outlives it."""
-    places = Places(request.param, tmp_path, databases)
-    await places.prepare()
-    place = Restartable(places)
+    place = Restartable(Places(request.param, tmp_path, databases))
     yield place
     await place.store.close()

@@ -83,7 +83,7 @@ async def empty(kind: str, databases: Databases) -> AsyncIterator[ReadModel]:
     with tempfile.TemporaryDirectory() as folder:
         model: ReadModel
         if kind == "postgres":
-            model = InPostgres(await databases.empty())
+            model = InPostgres(databases.empty())
         else:
             model = InMemory() if kind == "memory" else InSqlite(Path(folder))
         yield model

@@ -19,13 +19,13 @@ from ordering.adapters.postgres.schema import ORDER
 from ordering.application.messages import Changes, HeldRecord, LogIdentity, Place, Snapshot, ViewRow, ViewStats
 
 # What readers see: the live generation. As a sub-select it is looked up once, whatever the statement goes through.
-_LIVE: Final = "generation = (SELECT generation FROM pointer)"
+_LIVE: Final = "generation = (SELECT generation FROM pointer WHERE id = 1)"
 _BEGINNING: Final = Place(-(1 << 63), 0, 0)
 
 # S608: only column names and the condition above are put in.
 _IDENTITY: Final = f"SELECT cluster_id, topic_id FROM logs WHERE {_LIVE} AND topic = $1"  # noqa: S608
 _RECORD_IDENTITY: Final = """
-INSERT INTO logs (generation, topic, cluster_id, topic_id) SELECT generation, $1, $2, $3 FROM pointer
+INSERT INTO logs (generation, topic, cluster_id, topic_id) SELECT generation, $1, $2, $3 FROM pointer WHERE id = 1
 ON CONFLICT (generation, topic) DO UPDATE SET cluster_id = excluded.cluster_id, topic_id = excluded.topic_id
 """
 # One statement, so one moment.
@@ -33,7 +33,7 @@ _LOAD: Final = f"""
 SELECT generation,
   ARRAY(SELECT ROW(p.partition, p.next) FROM positions p WHERE p.generation = l.generation AND p.topic = $1),
   ARRAY(SELECT ROW({ROW_COLUMNS}) FROM view_rows r WHERE r.generation = l.generation AND r.key = ANY ($2::text[]))
-FROM pointer l
+FROM pointer l WHERE id = 1
 """  # noqa: S608
 _POSITIONS: Final = f"SELECT partition, next FROM positions WHERE {_LIVE} AND topic = $1"  # noqa: S608
 _ROW: Final = f"SELECT {ROW_COLUMNS} FROM view_rows WHERE {_LIVE} AND key = $1"  # noqa: S608
