@@ -24,6 +24,14 @@ request = function()
   return wrk.format("POST", "{path}", nil, body)
 end
 """
+CREATE_INVENTED = """
+wrk.headers["Content-Type"] = "application/json"
+local n = 0
+request = function()
+  n = n + 1
+  return wrk.format("POST", "/api/create-order", nil, '{{"orderId":"{prefix}-' .. n .. '","numItems":3}}')
+end
+"""
 UPDATE = """
 local n = 0
 request = function()
@@ -39,6 +47,13 @@ end
 """
 GET = """
 request = function() return wrk.format("GET", "{path}") end
+"""
+ACKNOWLEDGED = """
+local acknowledged
+init = function() acknowledged = io.open("{path}", "w") end
+response = function(status, headers, body)
+  if status == 201 then acknowledged:write(string.match(body, '"orderId":"([^"]+)"'), "\\n") end
+end
 """
 DONE = """
 done = function(summary, latency, requests)
@@ -75,9 +90,23 @@ def wrk(port: int, script: str, seconds: int) -> Run:
     return Run(requests / micros * 1e6, float(found[4]) / 1e3, float(found[5]) / 1e3, requests, int(found[6]), broken)
 
 
+def wrk_acknowledged(port: int, script: str, seconds: int) -> tuple[Run, list[str]]:
+    """Run a script of creations; also the ids that were answered 201. Reading the answers costs the load's core a
+    little, the server nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "acknowledged"
+        run = wrk(port, script + ACKNOWLEDGED.format(path=path), seconds)
+        return run, path.read_text().split()
+
+
 def create(prefix: str, path: str = "/api/create-order") -> str:
     """A script that posts carts of three items, ids counted from 1 behind the prefix."""
     return CREATE.format(prefix=prefix, path=path, items=ITEMS)
+
+
+def create_invented(prefix: str) -> str:
+    """A script that posts ids and a number of items, which the service invents: the seed's request."""
+    return CREATE_INVENTED.format(prefix=prefix)
 
 
 def update(prefix: str) -> str:

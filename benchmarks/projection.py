@@ -6,6 +6,7 @@
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -51,27 +52,28 @@ class Silent:
         """Nothing."""
 
 
-def records(runtime: SystemRuntime) -> list[OutgoingRecord]:
-    """A log's worth of placed orders with scattered ids and three items each."""
-    recorder, random = ChangeRecorder(OrderCodec(), runtime, TOPIC, "urn:benchmark"), Random(1)
+def records(runtime: SystemRuntime, events: int, topic: str, framed: Callable[[bytes], bytes]) -> list[OutgoingRecord]:
+    """A log's worth of placed orders with scattered ids and three items each; ``framed`` puts a schema's id before the
+    body of an event."""
+    recorder, random = ChangeRecorder(OrderCodec(), runtime, topic, "urn:benchmark"), Random(1)
     dollars = find("USD")
     assert dollars is not None
     lines = tuple(OrderLine(f"ITEM-{n}", n, Decimal("10.25") * n) for n in (1, 2, 3))
     made = []
-    for _ in range(EVENTS):
+    for _ in range(events):
         draft = OrderDraft(f"ORDER-{random.getrandbits(48):012x}", "CUST-1", dollars, lines)
         event = recorder.write(*Order.place(draft, recorder.stamp()), Context("benchmark")).event
         assert event is not None
         partition = partition_of(event.key, PARTITIONS)
-        value = frame(1, event.encoded.body)
-        made.append(OutgoingRecord(TOPIC, partition, event.key, value, event.headers, event.occurred_at // 1000))
+        value = framed(event.encoded.body)
+        made.append(OutgoingRecord(topic, partition, event.key, value, event.headers, event.occurred_at // 1000))
     return made
 
 
 async def fill(folder: Path, runtime: SystemRuntime) -> None:
     """Write the log."""
     publisher = SqlitePublisher.open(folder, TOPIC, PARTITIONS)
-    made = records(runtime)
+    made = records(runtime, EVENTS, TOPIC, lambda body: frame(1, body))
     for start in range(0, len(made), BATCH):
         await publisher.publish(made[start : start + BATCH])
     await publisher.close()

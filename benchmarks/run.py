@@ -1,7 +1,8 @@
 """All measurements in one run, as ratios; writes RESULTS.md.
 
-``python -m benchmarks.run [--rounds N] [--seconds S] [--events N]``. The server under test is pinned to one core, the
-load to the other; contestants take turns within each round, so that a noisy moment hits all of them alike.
+``python -m benchmarks.run [--rounds N] [--seconds S] [--events N] [--only MODE] [--results FILE]``. The server under
+test is pinned to one core, the load to the other; contestants take turns within each round, so that a noisy moment hits
+all of them alike.
 """
 
 import argparse
@@ -17,27 +18,16 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks import load, projection
+from benchmarks import cluster, load, projection
 from benchmarks.load import Run, wrk
 from benchmarks.paced import paced
 from benchmarks.processes import cpu_seconds, free_port, ordering, pinned, rss_mib, running
+from benchmarks.report import Report
 from benchmarks.statistics import Spread, percentile
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 IDLE_SECONDS = 10.0
 PACED_RATE = 150.0
-
-
-@attrs.define
-class Report:
-    """The lines of RESULTS.md, printed as they come."""
-
-    lines: list[str] = attrs.Factory(list)
-
-    def add(self, line: str = "") -> None:
-        """Add and show one line."""
-        self.lines.append(line)
-        print(line, flush=True)
 
 
 @attrs.frozen
@@ -212,6 +202,12 @@ def main() -> int:
     parser.add_argument(
         "--events", type=int, default=1_000_000, help="how many events to measure memory after; 0: none"
     )
+    parser.add_argument(
+        "--only",
+        choices=("embedded", "cluster"),
+        help="leave the other mode out (the cluster needs Kafka, a registry and PostgreSQL, each started here)",
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file to write")
     options = parser.parse_args()
     for tool in ("wrk", "taskset"):
         if shutil.which(tool) is None:
@@ -224,16 +220,24 @@ def main() -> int:
         f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, CPython {platform.python_version()}, "
         f"commit {commit()}. The store is durable (WAL, synchronous=FULL) in every row of ours.\n"
     )
+    if options.only != "cluster":
+        embedded(report, options.rounds, options.seconds, options.events)
+    if options.only != "embedded":
+        cluster.measure(report, options.rounds, options.seconds)
+    options.results.write_text("\n".join(report.lines).rstrip() + "\n")
+    return 0
+
+
+def embedded(report: Report, rounds: int, seconds: int, events: int) -> None:
+    """Everything in files, no broker."""
     with tempfile.TemporaryDirectory(prefix="ordering-bench-") as name:
         folder, ports = Path(name), Ports()
-        closed_loop(report, folder, ports, options.rounds, options.seconds)
-        open_loop(report, folder, ports, options.rounds)
-        for line in projected(folder, options.rounds):
+        closed_loop(report, folder, ports, rounds, seconds)
+        open_loop(report, folder, ports, rounds)
+        for line in projected(folder, rounds):
             report.add(line)
-        if options.events:
-            million(report, folder, ports, options.events)
-    RESULTS.write_text("\n".join(report.lines).rstrip() + "\n")
-    return 0
+        if events:
+            million(report, folder, ports, events)
 
 
 def projected(folder: Path, rounds: int) -> list[str]:

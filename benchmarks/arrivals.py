@@ -1,0 +1,103 @@
+"""Did every acknowledged order reach Kafka, by its id and under its key?"""
+
+import io
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import attrs
+from confluent_kafka import Consumer, TopicPartition
+from fastavro import parse_schema, schemaless_reader
+
+PATIENCE = 120.0
+PREFIX_BYTES = 5
+
+
+def plain_key(key: bytes) -> str:
+    """The id, as UTF-8."""
+    return key.decode()
+
+
+def avro_key(key: bytes) -> str:
+    """The id, framed and as an Avro string."""
+    return str(schemaless_reader(io.BytesIO(key[PREFIX_BYTES:]), "string", None))
+
+
+@attrs.define
+class Arrivals:
+    """Reads a topic as it grows, from its beginning, with nothing of ours.
+
+    ``counts``: records by order id. ``strangers``: records whose key is not the id in their value.
+    """
+
+    bootstrap: str
+    topic: str
+    schema: Path
+    key_of: Callable[[bytes], str]
+    counts: Counter[str] = attrs.Factory(Counter)
+    strangers: int = 0
+    _acknowledged: set[str] = attrs.Factory(set)
+    _consumer: Consumer = None
+    _partitions: list[TopicPartition] = attrs.Factory(list)
+    _parsed: Any = None
+
+    def __enter__(self) -> "Arrivals":
+        self._parsed = parse_schema(json.loads(self.schema.read_text()))
+        settings = {"bootstrap.servers": self.bootstrap, "group.id": "benchmark", "enable.auto.commit": False}
+        self._consumer = Consumer({**settings, "fetch.queue.backoff.ms": 5})
+        found = self._consumer.list_topics(self.topic, timeout=30).topics[self.topic].partitions
+        self._partitions = [TopicPartition(self.topic, number, 0) for number in found]
+        self._consumer.assign(self._partitions)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._consumer.close()
+
+    def ends(self) -> int:
+        """How many records the topic holds now."""
+        asked = [self._consumer.get_watermark_offsets(partition, timeout=30) for partition in self._partitions]
+        return sum(high - low for low, high in asked)
+
+    def await_ids(self, acknowledged: Iterable[str]) -> float:
+        """Read until all of these are there and the topic's end is reached, or nothing comes any more.
+
+        Returns how many seconds it took.
+        """
+        self._acknowledged.update(acknowledged)
+        began = last = time.monotonic()
+        missing = {order_id for order_id in self._acknowledged if order_id not in self.counts}
+        while (missing or self.counts.total() < self.ends()) and time.monotonic() - last < PATIENCE:
+            for message in self._consumer.consume(5_000, 0.05):
+                if message.error() is not None:
+                    raise SystemExit(f"{self.topic}: {message.error()}")
+                last = time.monotonic()
+                order_id = self.key_of(message.key())
+                value = schemaless_reader(io.BytesIO(message.value()[PREFIX_BYTES:]), self._parsed, None)
+                self.strangers += order_id != value["orderId"]
+                self.counts[order_id] += 1
+                missing.discard(order_id)
+        return time.monotonic() - began
+
+    @property
+    def acknowledged(self) -> int:
+        """How many different orders were acknowledged so far."""
+        return len(self._acknowledged)
+
+    @property
+    def missing(self) -> int:
+        """How many of them are not in the topic."""
+        return sum(order_id not in self.counts for order_id in self._acknowledged)
+
+    @property
+    def repeated(self) -> int:
+        """How many records say again what another one said."""
+        return self.counts.total() - len(self.counts)
+
+    @property
+    def surplus(self) -> int:
+        """How many orders are there that nobody was told of: in flight when the load hung up."""
+        return len(self.counts) - (self.acknowledged - self.missing)
