@@ -7,8 +7,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from ordering.adapters.postgres.rows import columns, for_people, pack_headers, unpack_headers
-from ordering.application.failures import WriteRejected
+from ordering.adapters.postgres.rows import columns, for_people, pack_headers, taken_or_rejected, unpack_headers
 from ordering.application.messages import Changes, Encoded, HeldRecord, Lineage, Place, Record, ViewRow
 
 CHANNEL: Final = "ordering_order_news"
@@ -27,39 +26,37 @@ _json: Final = msgspec.json.encode
 _missing_of: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
 
 
-async def apply(connection: asyncpg.Connection, changes: Changes, origin: str) -> None:
+async def apply(connection: asyncpg.Connection, arguments: Sequence[object]) -> None:
     """Store it in one transaction, which tells the other instances. Raises what the driver raises."""
+    await connection.fetch(_APPLY, *arguments)
+
+
+def arguments_of(changes: Changes, origin: str) -> list[object]:
+    """What the function takes; ``origin`` is this instance's name in the news. Raises WriteRejected."""
     positions = [(partition, *moved) for partition, moved in changes.positions.items()]
     tallies = [("label", name, delta) for name, delta in changes.labels.items()]
     tallies += [("counter", name, delta) for name, delta in changes.counters.items()]
-    await connection.fetch(
-        _APPLY,
-        changes.topic,
-        changes.generation,
-        *columns(positions, 3),
-        *columns([_row_values(row) for row in changes.rows], 14),
-        *columns(changes.released, 2),
-        *columns([_held_values(letter) for letter in changes.held], 11),
-        *columns(tallies, 3),
-        CHANNEL,
-        _news(origin, [row.key for row in changes.rows]) if changes.rows else None,
-    )
+    with taken_or_rejected():
+        return [
+            changes.topic,
+            changes.generation,
+            *columns(positions, 3),
+            *columns([_row_values(row) for row in changes.rows], 14),
+            *columns(changes.released, 2),
+            *columns([_held_values(letter) for letter in changes.held], 11),
+            *columns(tallies, 3),
+            CHANNEL,
+            _news(origin, [row.key for row in changes.rows]) if changes.rows else None,
+        ]
 
 
 # ---------------------------------------------------------------------- news
 
 
 def _news(origin: str, keys: Collection[str]) -> str:
-    """Who changed which keys; without the keys (any may have changed) where they are too many."""
-    payload = json.dumps([origin, list(keys)], separators=(",", ":"), ensure_ascii=False)
-    return payload if len(_utf8(payload)) <= _PAYLOAD_MAX else json.dumps([origin, None])
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise WriteRejected("a row holds text that is not Unicode") from error
+    """Who changed which keys; without the keys (any may have changed) where they are too many. ASCII."""
+    payload = json.dumps([origin, list(keys)], separators=(",", ":"))
+    return payload if len(payload) <= _PAYLOAD_MAX else json.dumps([origin, None])
 
 
 def keys_of(payload: str, origin: str) -> Sequence[str] | None:

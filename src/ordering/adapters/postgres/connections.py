@@ -44,6 +44,8 @@ _SETTINGS: Final = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
+    # Statements must see what was committed while they waited for a lock, whatever this database has as its default.
+    "default_transaction_isolation": "read committed",
     "statement_timeout": f"{_STATEMENT_SECONDS:g}s",
     "idle_in_transaction_session_timeout": "10s",  # a transaction left behind by a dead client holds locks
     "client_connection_check_interval": "1s",

@@ -1,10 +1,12 @@
 """Between rows and what they stand for: headers in one column, events in the journal, text that PostgreSQL takes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
 
+from ordering.application.errors import WriteRejected
 from ordering.application.messages import Encoded, NewEvent
 
 # The columns ``event_of`` expects, of a journal row called j.
@@ -33,3 +35,12 @@ def for_people(text: str) -> str:
 def columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[list[Any]]:
     """Rows turned into columns, of which there are ``count`` even without rows."""
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(count)]
+
+
+@contextmanager
+def taken_or_rejected() -> Iterator[None]:
+    """What cannot even be made into a message is a row's fault, and nothing was sent."""
+    try:
+        yield
+    except (TypeError, OverflowError, ValueError) as error:  # wrong type, over 64 bits, a lone surrogate
+        raise WriteRejected("a row holds a value that PostgreSQL does not take") from error

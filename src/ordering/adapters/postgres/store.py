@@ -10,7 +10,7 @@ from ordering.adapters.postgres.connections import Database
 from ordering.adapters.postgres.lease import RelayLeaseRow
 from ordering.adapters.postgres.rows import EVENT_COLUMNS, event_of, for_people
 from ordering.adapters.postgres.schema import CART
-from ordering.adapters.postgres.writes import store
+from ordering.adapters.postgres.writes import rounds_of, store
 from ordering.application.messages import (
     Encoded,
     JournalEntry,
@@ -127,7 +127,8 @@ class PostgresOrderStore(RelayLeaseRow):
         return RecordedAnswer(*rows[0]) if rows else None
 
     async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
-        return await self._database.write(lambda connection: store(connection, batch))
+        rounds = rounds_of(batch)
+        return await self._database.write(lambda connection: store(connection, rounds))
 
     # ------------------------------------------------------------------ outbox
 

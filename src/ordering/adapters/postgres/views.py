@@ -9,6 +9,7 @@ from ordering.adapters.postgres.changes import (
     HELD_COLUMNS,
     ROW_COLUMNS,
     apply,
+    arguments_of,
     held_record,
     keys_of,
     view_row,
@@ -103,7 +104,8 @@ class PostgresViews:
         return Snapshot(generation, dict(positions), {row[0]: view_row(row) for row in rows})
 
     async def commit(self, changes: Changes) -> None:
-        await self._database.write(lambda connection: apply(connection, changes, self._origin))
+        arguments = arguments_of(changes, self._origin)
+        await self._database.write(lambda connection: apply(connection, arguments))
 
     async def held(self, key: str | None) -> Sequence[HeldRecord]:
         return await self._held(key, None)

@@ -1,0 +1,229 @@
+"""When a service may start on a PostgreSQL, and how its schema gets there and back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+
+from ordering.adapters.postgres import migrate
+from ordering.adapters.postgres.errors import Refused
+from ordering.adapters.postgres.store import PostgresOrderStore
+from ordering.adapters.postgres.views import PostgresViews
+from ordering.application.errors import StoreUnavailable
+from ordering.application.messages import Stored
+from tests.contract.order_store.samples import write
+from tests.services.databases import Databases, databases
+from tests.services.postgres import Postgres
+from tests.services.processes import HOST, free_ports
+
+__all__ = ["databases"]
+
+pytestmark = pytest.mark.process
+
+PARTS = sorted(migrate.SCHEMAS)
+
+
+@pytest.fixture
+def fresh(databases: Databases) -> Iterator[str]:
+    """The address of a database that nobody has migrated."""
+    yield databases.server.create_database("fresh")
+    databases.server.drop_database("fresh")
+
+
+@pytest.fixture
+async def bare(fresh: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of somebody else to it."""
+    connection = await asyncpg.connect(fresh)
+    yield connection
+    await connection.close()
+
+
+async def opens(url: str, part: str) -> None:
+    """Open the part's store, and close it again."""
+    opened = PostgresOrderStore(url) if part == "cart" else PostgresViews(url)
+    try:
+        await opened.open()
+        await opened.open()
+    finally:
+        await opened.close()
+
+
+TABLES = """
+SELECT table_schema || '.' || table_name, column_name, data_type, is_nullable FROM information_schema.columns
+WHERE table_schema LIKE 'ordering%' ORDER BY 1, 2
+"""
+OTHERS = """
+SELECT c.relkind::text, c.relname, coalesce(pg_get_indexdef(c.oid), '') FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname LIKE 'ordering%' AND c.relkind IN ('i', 'S') ORDER BY 1, 2
+"""
+FUNCTIONS = """
+SELECT pg_get_functiondef(p.oid) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname LIKE 'ordering%' ORDER BY 1
+"""
+
+
+async def shape(connection: asyncpg.Connection) -> list[tuple[object, ...]]:
+    """Everything that a migration makes."""
+    return [tuple(row) for sql in (TABLES, OTHERS, FUNCTIONS) for row in await connection.fetch(sql)]
+
+
+# ---------------------------------------------------------------------- migrations
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_up_down_and_up_again(fresh: str, bare: asyncpg.Connection, part: str) -> None:
+    """Down leaves nothing but the version table; a second up does nothing; the status tells."""
+    assert [step.applied for step in await migrate.status(fresh, part)] == [False]
+    assert await migrate.up(fresh, part) == ["0001"]
+    assert [step.applied for step in await migrate.status(fresh, part)] == [True]
+    made = await shape(bare)
+    assert await migrate.up(fresh, part) == []
+    assert await shape(bare) == made
+    await opens(fresh, part)
+    assert await migrate.down(fresh, part, "base") == ["0001"]
+    left = await bare.fetch("SELECT tablename FROM pg_tables WHERE schemaname LIKE 'ordering%'")
+    assert [row["tablename"] for row in left] == ["migrations"]
+    assert await migrate.down(fresh, part, "base") == []
+    assert await migrate.up(fresh, part) == ["0001"]
+    assert await shape(bare) == made
+
+
+async def test_the_parts_do_not_know_each_other(fresh: str) -> None:
+    """One database or two: each service migrates its own schema."""
+    assert await migrate.up(fresh, "cart") == ["0001"]
+    assert [step.applied for step in await migrate.status(fresh, "order")] == [False]
+    assert await migrate.up(fresh, "order") == ["0001"]
+    assert await migrate.down(fresh, "cart", "base") == ["0001"]
+    await opens(fresh, "order")
+
+
+async def test_replicas_that_migrate_at_once_do_it_once(fresh: str) -> None:
+    """Those behind the first find nothing left to do."""
+    done = await asyncio.gather(*(migrate.up(fresh, "cart") for _ in range(4)))
+    assert sorted(done) == [[], [], [], ["0001"]]
+
+
+async def test_the_script_makes_what_up_makes(databases: Databases, fresh: str, bare: asyncpg.Connection) -> None:
+    """And leaves a database that ``up`` finds migrated."""
+    for part in PARTS:
+        databases.server.sql(migrate.sql(part), "fresh")
+        assert await migrate.up(fresh, part) == []
+    by_script = await shape(bare)
+    for part in PARTS:
+        await migrate.down(fresh, part, "base")
+        await migrate.up(fresh, part)
+    assert await shape(bare) == by_script
+
+
+async def test_a_failed_migration_changes_nothing(fresh: str, bare: asyncpg.Connection) -> None:
+    """Something is in the way of its last table."""
+    await bare.execute("CREATE SCHEMA ordering_cart; CREATE TABLE ordering_cart.relay_lease (id int)")
+    before = await shape(bare)
+    with pytest.raises(Refused, match="changed nothing"):
+        await migrate.up(fresh, "cart")
+    assert await shape(bare) == before
+
+
+async def test_wrong_calls_are_refused_in_one_line(fresh: str) -> None:
+    """Unknown parts and revisions, and a schema that a newer release has migrated further."""
+    await migrate.up(fresh, "cart")
+    for call in (migrate.up(fresh, "nothing"), migrate.down(fresh, "cart", "9999"), migrate.up("nonsense", "cart")):
+        with pytest.raises(Refused) as refused:
+            await call
+        assert "\n" not in str(refused.value)
+    connection = await asyncpg.connect(fresh)
+    await connection.execute("UPDATE ordering_cart.migrations SET version_num = '0999'")
+    await connection.close()
+    with pytest.raises(Refused, match="0999"):
+        await migrate.status(fresh, "cart")
+
+
+# ---------------------------------------------------------------------- what a service starts on
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_a_schema_that_is_not_there_is_refused(fresh: str, part: str) -> None:
+    """With what to do about it; a service that is running already takes it as the store's absence."""
+    with pytest.raises(Refused, match="run `ordering migrate up`"):
+        await opens(fresh, part)
+    store = PostgresOrderStore(fresh)
+    with pytest.raises(StoreUnavailable, match="run `ordering migrate up`"):
+        await store.write([write("a")])
+    with pytest.raises(StoreUnavailable, match="run `ordering migrate up`"):
+        await store.get("a")
+    await migrate.up(fresh, "cart")
+    assert await store.write([write("a")]) == [Stored(True)]
+    await store.close()
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_a_newer_schema_says_who_may_run_on_it(fresh: str, bare: asyncpg.Connection, part: str) -> None:
+    """A release starts on a newer schema that allows it, and on none that forbids it, nor on one that is too old."""
+    await migrate.up(fresh, part)
+    set_levels = f"UPDATE {migrate.SCHEMAS[part]}.compatibility SET level = $1, oldest_application = $2"  # noqa: S608
+    await bare.execute(set_levels, 9, 1)
+    await opens(fresh, part)
+    await bare.execute(set_levels, 9, 2)
+    with pytest.raises(Refused, match="needs an application of level 2 or newer, this one is level 1"):
+        await opens(fresh, part)
+    await bare.execute(set_levels, 0, 0)
+    with pytest.raises(Refused, match=r"is at level 0, this release needs 1: run `ordering migrate up`"):
+        await opens(fresh, part)
+
+
+async def test_a_database_that_answers_before_its_commits_are_safe_is_refused(
+    fresh: str, bare: asyncpg.Connection
+) -> None:
+    """``synchronous_commit=off``, wherever it was set."""
+    await migrate.up(fresh, "cart")
+    await bare.execute("ALTER DATABASE fresh SET synchronous_commit = off")
+    with pytest.raises(Refused, match="synchronous_commit=off"):
+        await opens(fresh, "cart")
+    await bare.execute("ALTER DATABASE fresh SET synchronous_commit = local")
+    await opens(fresh, "cart")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
+async def test_a_server_that_does_not_sync_is_refused(databases: Databases, setting: str) -> None:
+    """It would lose acknowledged orders at a power cut."""
+    assert databases.server.answers()  # or this test is skipped
+    with Postgres(settings={setting: "off"}) as unsafe, pytest.raises(Refused, match=f"{setting}=off"):
+        await opens(unsafe.url(), "cart")
+
+
+async def test_people_are_told_in_one_line_without_secrets_why_there_is_no_database(databases: Databases) -> None:
+    """What waiting does not change is refused; what it may change is unavailable."""
+    url, [nobody] = databases.empty(), free_ports(1)
+    password = databases.server.password
+    lasting = {
+        url.replace(password, "s3cret-wrong"): "refuses this user or password",
+        databases.server.url("absent"): "no such database",
+        "nonsense s3cret": "address is not understood",
+        url.replace(f":{databases.server.port}", ":s3cret"): "address is not understood",
+    }
+    for address, reason in lasting.items():
+        with pytest.raises(Refused, match=reason) as refused:
+            await opens(address, "cart")
+        assert "s3cret" not in str(refused.value)
+        assert "\n" not in str(refused.value)
+    passing = {
+        f"postgresql://ordering:s3cret@{HOST}:{nobody}/x": "cannot be reached",
+        url + "?sslmode=require": "connection to the database broke",
+    }
+    for address, reason in passing.items():
+        with pytest.raises(StoreUnavailable, match=reason) as unavailable:
+            await opens(address, "cart")
+        assert "s3cret" not in str(unavailable.value)
+
+
+async def test_a_closed_store_stays_closed(databases: Databases) -> None:
+    """Whether it was opened before or not."""
+    store = PostgresOrderStore(databases.empty())
+    await store.close()
+    with pytest.raises(StoreUnavailable):
+        await store.open()
+    with pytest.raises(StoreUnavailable):
+        await store.summary()
+    await store.close()
