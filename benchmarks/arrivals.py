@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from fastavro import parse_schema, schemaless_reader
 
 PATIENCE = 120.0
@@ -41,6 +42,7 @@ class Arrivals:
     counts: Counter[str] = attrs.Factory(Counter)
     strangers: int = 0
     _acknowledged: set[str] = attrs.Factory(set)
+    _admin: AdminClient = None
     _consumer: Consumer = None
     _partitions: list[TopicPartition] = attrs.Factory(list)
     _parsed: Any = None
@@ -52,24 +54,33 @@ class Arrivals:
         found = self._consumer.list_topics(self.topic, timeout=30).topics[self.topic].partitions
         self._partitions = [TopicPartition(self.topic, number, 0) for number in found]
         self._consumer.assign(self._partitions)
+        self._consumer.pause(self._partitions)  # the load comes first
+        # A client of its own: a question behind a fetch that waits for records would wait as long.
+        self._admin = AdminClient({"bootstrap.servers": self.bootstrap})
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._consumer.close()
+        self._admin = None  # frees it: it must not outlive the broker
 
     def ends(self) -> int:
         """How many records the topic holds now."""
-        asked = [self._consumer.get_watermark_offsets(partition, timeout=30) for partition in self._partitions]
-        return sum(high - low for low, high in asked)
+        asked = self._admin.list_offsets({partition: OffsetSpec.latest() for partition in self._partitions})
+        return sum(answer.result(30).offset for answer in asked.values())
 
-    def await_ids(self, acknowledged: Iterable[str]) -> float:
-        """Read until all of these are there and the topic's end is reached, or nothing comes any more.
+    def await_count(self, records: int) -> float:
+        """Wait until the topic holds so many records, or give up; the seconds it took."""
+        began = time.monotonic()
+        while self.ends() < records and time.monotonic() - began < PATIENCE:
+            time.sleep(0.01)
+        return time.monotonic() - began
 
-        Returns how many seconds it took.
-        """
+    def await_ids(self, acknowledged: Iterable[str]) -> None:
+        """Read until all of these are there and the topic's end is reached, or nothing comes any more."""
         self._acknowledged.update(acknowledged)
-        began = last = time.monotonic()
         missing = {order_id for order_id in self._acknowledged if order_id not in self.counts}
+        self._consumer.resume(self._partitions)
+        last = time.monotonic()
         while (missing or self.counts.total() < self.ends()) and time.monotonic() - last < PATIENCE:
             for message in self._consumer.consume(5_000, 0.05):
                 if message.error() is not None:
@@ -80,7 +91,7 @@ class Arrivals:
                 self.strangers += order_id != value["orderId"]
                 self.counts[order_id] += 1
                 missing.discard(order_id)
-        return time.monotonic() - began
+        self._consumer.pause(self._partitions)
 
     @property
     def acknowledged(self) -> int:

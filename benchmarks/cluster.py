@@ -25,6 +25,7 @@ from benchmarks.peers import environment as peers
 from benchmarks.processes import SERVER_CORE, cpu_seconds, free_port, ordering, pinned, running
 from benchmarks.report import Report
 from benchmarks.services import Services, on_the_load_core
+from tests.faults import cluster as faults
 from tests.faults.cluster import Cluster
 from tests.services.processes import Missing
 
@@ -155,8 +156,9 @@ def closed_loop(started: Started, script: str, seconds: int) -> Measured:
     cpu, (busy, total) = cpu_seconds(started.pid), core_times()
     run, ids = wrk_acknowledged(started.port, script, seconds)
     cpu, (busy_then, total_then) = cpu_seconds(started.pid) - cpu, core_times()
-    backlog = max(0, started.arrivals.acknowledged + len(ids) - started.arrivals.ends())
-    drained = started.arrivals.await_ids(ids)
+    told = started.arrivals.acknowledged + len(ids)
+    backlog, drained = max(0, told - started.arrivals.ends()), started.arrivals.await_count(told)
+    started.arrivals.await_ids(ids)
     return Measured(run, cpu / run.requests * 1e6, (busy_then - busy) / (total_then - total), backlog, drained)
 
 
@@ -174,14 +176,15 @@ def projected(report: Report, services: Services, rounds: int, events: int) -> N
     topic = "bench-projection"
     with tempfile.TemporaryDirectory(prefix="ordering-bench-") as folder:
         databases = [services.postgres.create_database(f"{topic}-{number}") for number in range(rounds)]
-        for database in databases:
-            cluster = Cluster(
-                Path(folder),
-                bootstrap=services.kafka.bootstrap,
-                registry=services.registry.url,
-                database=database,
-                topic=topic,
-            ).prepare(PARTITIONS)
+        cluster = Cluster(
+            Path(folder),
+            bootstrap=services.kafka.bootstrap,
+            registry=services.registry.url,
+            database=databases[0],
+            topic=topic,
+        ).prepare(PARTITIONS)
+        for database in databases[1:]:
+            faults.ordering("migrate", "up", env={**cluster.env, "DATABASE_URL": database})
         answer = subprocess.run(
             [*pinned(SERVER_CORE), sys.executable, "-m", "benchmarks.kafka_projection", folder, str(events)],
             env={**cluster.env, "BENCH_DATABASES": " ".join(databases)},
