@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
-import signal
 import socket
 import struct
 import uuid
@@ -13,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.services.jars import fetched, java
-from tests.services.processes import HOST, Process, free_ports, run, temporary_folder
+from tests.services.part import Part
+from tests.services.processes import HOST, Process, free_ports, run
 
 HOW_TO_GET_IT = "Debian: apt-get install openjdk-17-jre-headless maven"
 _NEEDS = f"real Kafka: needs Java 17 or newer and Maven ({HOW_TO_GET_IT})"
@@ -42,14 +41,16 @@ _SETTINGS = {
 }
 
 
-class Kafka:
-    """One Kafka node; ``with Kafka() as kafka: ...`` starts and stops it.
+class Kafka(Part):
+    """One Kafka node.
 
     ``bootstrap`` is its address. Clients that come through ``proxied`` (a second listener) are told to find the broker
     at ``proxy_port``: ``Proxy(kafka.proxied, port=kafka.proxy_port)`` then sees all their traffic, also after the
     metadata. *listeners* adds more, by name and security protocol (``{"TLS": "SSL"}``), their addresses are in
     ``addresses``; *extra* is any line of server.properties; *scram_users* are made before the first start.
     """
+
+    name = "kafka"
 
     def __init__(
         self,
@@ -59,19 +60,15 @@ class Kafka:
         scram_users: Mapping[str, str] | None = None,
         heap: str = "512m",
         within: Path | None = None,
-        background: bool = False,
     ) -> None:
-        self._java = java(17, "real Kafka", HOW_TO_GET_IT)
-        self._jars = fetched("kafka", _NEEDS)
-        self.folder = temporary_folder("kafka", within)
+        self._java, self._jars = requirements()
+        super().__init__(within)
         protocols = {"PLAINTEXT": "PLAINTEXT", "PROXIED": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **(listeners or {})}
         *ports, self.proxy_port = free_ports(len(protocols) + 1)
         self.addresses = {name: f"{HOST}:{port}" for name, port in zip(protocols, ports, strict=True)}
         self.cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self.heap = heap
         self._scram_users = dict(scram_users or {})
-        self._background = background
-        self.process: Process | None = None
         advertised = {**self.addresses, "PROXIED": f"{HOST}:{self.proxy_port}"}
         self.settings = {
             **_SETTINGS,
@@ -98,18 +95,7 @@ class Kafka:
         """The bootstrap address of clients whose traffic all goes through a proxy."""
         return f"{HOST}:{self.proxy_port}"
 
-    def __enter__(self) -> Kafka:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self) -> Kafka:
-        """Start it, the first time on a newly formatted folder, and wait until it answers."""
+    def _launch(self) -> Process:
         properties = self.folder / "server.properties"
         if not (self.folder / "data").exists():
             properties.touch(mode=0o600)
@@ -120,15 +106,12 @@ class Kafka:
                 for word in ("--add-scram", f"SCRAM-SHA-256=[name={name},password={password}]")
             ]
             self._run("kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(properties), *scram)
-        self.process = Process(
+        return Process(
             [*self._command(self.heap), "kafka.Kafka", properties],
             log=self.folder / "kafka.log",
             folder=self.folder,
             env=_environment(),
-            background=self._background,
         )
-        self.process.until(self.answers, "Kafka")
-        return self
 
     def _command(self, heap: str) -> list[str]:
         logger = "-Dorg.slf4j.simpleLogger"
@@ -144,13 +127,15 @@ class Kafka:
         command = [*self._command("256m"), *short_lived, name, *arguments]
         return run(command, folder=self.folder, env=_environment())
 
-    def tool(self, name: str, *arguments: str) -> str:
+    def tool(self, name: str, *arguments: str, bootstrap: str = "") -> str:
         """Run one of Kafka's command-line tools against this node and return its output; StartFailed when it fails.
 
         *name* is the class under ``org.apache.kafka.tools``: ``TopicCommand``, ``consumer.ConsoleConsumer``,
         ``consumer.group.ConsumerGroupCommand``, ``BrokerApiVersionsCommand``.
         """
-        return self._run(f"org.apache.kafka.tools.{name}", "--bootstrap-server", self.bootstrap, *arguments)
+        return self._run(
+            f"org.apache.kafka.tools.{name}", "--bootstrap-server", bootstrap or self.bootstrap, *arguments
+        )
 
     def answers(self) -> bool:
         """Whether a client that asks for metadata now gets an answer that names the broker."""
@@ -159,44 +144,10 @@ class Kafka:
         except (OSError, struct.error):
             return False
 
-    def pause(self) -> None:
-        """Stop it where it is (SIGSTOP): connections stay open, nothing answers."""
-        self._running.send(signal.SIGSTOP)
 
-    def resume(self) -> None:
-        """Let it go on."""
-        self._running.send(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """End it at once (SIGKILL)."""
-        self._end(signal.SIGKILL)
-
-    def restart(self) -> None:
-        """Shut down in order (if it runs) and come back, on the same ports and data."""
-        self.shut_down()
-        self.start()
-
-    def shut_down(self) -> None:
-        """End it in order; the data stays."""
-        if self.process is not None:
-            self._end(signal.SIGTERM)
-
-    def stop(self) -> None:
-        """End it and remove its folder."""
-        try:
-            self.shut_down()
-        finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _end(self, number: int) -> None:
-        process, self.process = self._running, None
-        process.end(number)
-
-    @property
-    def _running(self) -> Process:
-        if self.process is None:
-            raise RuntimeError("Kafka does not run")
-        return self.process
+def requirements() -> tuple[Path, Path]:
+    """Return Java and the folder of the jars; Missing, with one line that says what to install, when there is none."""
+    return java(17, "real Kafka", HOW_TO_GET_IT), fetched("kafka", _NEEDS)
 
 
 def _listed(addresses: Mapping[str, str]) -> str:

@@ -1,10 +1,10 @@
 """Run a command that cannot outlive whoever started it: ``python -I -S lifeline.py FD USER FOLDER COMMAND...``.
 
 This process becomes the command. Before that it leaves a watcher behind, in the same process group, on the socket FD.
-One byte there means that the starter has ended the command itself: the watcher clears the process group and goes.
-The end of the socket without that byte means that the starter has died: the watcher kills the command and its children,
-and removes FOLDER. As long as the watcher lives, the system gives its group's number, which is the command's
-process id, to nobody else, so it never kills a stranger.
+The watcher waits for one byte: ``k``, the starter has ended the command itself: clear the process group and go; ``d``,
+the command may run on alone: go. When the socket ends without a byte, the starter has died: the watcher kills the
+command and its children, and removes FOLDER. As long as the watcher lives, the system gives its group's number, which
+is the command's process id, to nobody else, so it never kills a stranger.
 
 USER, when not empty, is who runs the command (PostgreSQL refuses to run as root). The watcher stays who we are,
 and neither Python nor this file has to be readable for that user.
@@ -27,8 +27,12 @@ def main(fd: int, user: str, folder: str, command: list[str]) -> None:
     line = socket.socket(fileno=fd)
     line.set_inheritable(False)  # the command itself does not hold the line
     command_pid = os.getpid()
-    if os.fork() == 0:
-        watch(line, command_pid, folder)
+    between = os.fork()
+    if between == 0:
+        if os.fork() == 0:
+            watch(line, command_pid, folder)
+        os._exit(0)
+    os.waitpid(between, 0)  # so that the watcher is no child of the command
     if user:
         become(user)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # who was started in the background ignores it, and hands that on
@@ -58,6 +62,8 @@ def watch(line: socket.socket, command: int, folder: str) -> None:
         word = line.recv(1)
     except OSError:
         word = b""
+    if word == b"d":
+        os._exit(0)
     if not word:
         bury(command)
         if folder:
@@ -66,25 +72,32 @@ def watch(line: socket.socket, command: int, folder: str) -> None:
 
 
 def bury(command: int) -> None:
-    """Kill *command*, our parent, with its children in other groups, and wait until it is gone."""
-    if os.getppid() == command:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(command, signal.SIGSTOP)  # it gets no more children now
-            for child in children(command):
-                if child != os.getpid():
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(child, signal.SIGKILL)
-            os.kill(command, signal.SIGKILL)
-    while os.getppid() == command:
+    """Kill *command* with its children in other groups, and wait until it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(command, signal.SIGSTOP)  # it gets no more children now
+        for child in children(command):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        os.kill(command, signal.SIGKILL)
+    while running(command):
         time.sleep(0.01)
+
+
+def running(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be noticed does not."""
+    state = _ps("-o", "stat=", "-p", str(pid)).strip()
+    return bool(state) and not state.startswith("Z")
 
 
 def children(parent: int) -> list[int]:
     """Return the process ids of the children of *parent*."""
-    command = ["ps", "-A", "-o", "pid=,ppid="]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    pairs = [line.split() for line in listed.splitlines()]
+    pairs = [line.split() for line in _ps("-A", "-o", "pid=,ppid=").splitlines()]
     return [int(pid) for pid, its_parent in pairs if int(its_parent) == parent]
+
+
+def _ps(*arguments: str) -> str:
+    command = ["ps", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 if __name__ == "__main__":

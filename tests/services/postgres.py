@@ -10,9 +10,11 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 from urllib.parse import quote
 
-from tests.services.processes import HOST, Missing, Process, StartFailed, free_ports, run, temporary_folder
+from tests.services.part import Part
+from tests.services.processes import HOST, Missing, Process, StartFailed, free_ports, run
 
 USER = "ordering"
 HOW_TO_GET_IT = "real PostgreSQL: needs its server, 15 or newer (Debian: apt-get install postgresql)"
@@ -28,58 +30,49 @@ _SETTINGS = {
 }
 
 
-class Postgres:
-    """One PostgreSQL server; ``with Postgres() as postgres: ...`` starts and stops it.
+class Postgres(Part):
+    """One PostgreSQL server; its crash is an immediate shutdown, after which the next start recovers from the WAL.
 
     *settings* are settings of postgresql.conf, such as ``{"fsync": "off"}``. The superuser is ``ordering``, with a
     generated password. Clients on a Unix socket find it in *folder*.
     """
 
-    def __init__(
-        self, *, settings: Mapping[str, str] | None = None, within: Path | None = None, background: bool = False
-    ) -> None:
+    name = "postgres"
+    orderly = signal.SIGINT  # clients are cut off, not waited for
+    crash = signal.SIGQUIT
+
+    def __init__(self, *, settings: Mapping[str, str] | None = None, within: Path | None = None) -> None:
         self._binaries = binaries()
         self.settings = {**_SETTINGS, **(settings or {})}
-        self.folder = temporary_folder("postgres", within)
+        super().__init__(within)
         self.port = free_ports(1)[0]
         self.password = secrets.token_urlsafe(12)
-        self._background = background
         self._user = "postgres" if os.geteuid() == 0 else ""
-        self.process: Process | None = None
-
-    def __enter__(self) -> Postgres:
-        try:
-            return self.start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def url(self, database: str = "ordering") -> str:
         """Return the address of a database, as DATABASE_URL has it."""
         return f"postgresql://{USER}:{quote(self.password)}@{HOST}:{self.port}/{database}"
 
-    def start(self) -> Postgres:
+    def start(self) -> Self:
         """Start it, the first time with a new cluster and the database ``ordering``, and wait until it answers."""
-        data = self.folder / "data"
-        new = not data.exists()
+        new = not (self.folder / "data").exists()
+        super().start()
         if new:
+            self.create_database("ordering")
+        return self
+
+    def _launch(self) -> Process:
+        data = self.folder / "data"
+        if not data.exists():
             self._initialise(data)
         settings = {**self.settings, "port": str(self.port), "unix_socket_directories": str(self.folder)}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        self.process = Process(
+        return Process(
             [self._binaries / "postgres", "-D", data, *options],
             log=self.folder / "postgres.log",
             folder=self.folder,
             user=self._user,
-            background=self._background,
         )
-        self.process.until(self.answers, "PostgreSQL")
-        if new:
-            self.create_database("ordering")
-        return self
 
     def _initialise(self, data: Path) -> None:
         password = self.folder / "password"
@@ -128,51 +121,10 @@ class Postgres:
         """Remove a database, whoever still has it open."""
         self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', "postgres")
 
-    def pause(self) -> None:
-        """Stop the server and every backend where they are (SIGSTOP)."""
-        self._running.send_all(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let them go on."""
-        self._running.send_all(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """End it as a crash does (immediate shutdown): nothing is flushed, the next start recovers from the WAL."""
-        self.resume()
-        self._end(signal.SIGQUIT)
-
     def restart_immediately(self) -> None:
-        """Crash and come back, on the same port and data."""
+        """Crash and come back."""
         self.kill()
         self.start()
-
-    def restart(self) -> None:
-        """Shut down in order (if it runs) and come back, on the same port and data."""
-        self.shut_down()
-        self.start()
-
-    def shut_down(self) -> None:
-        """End it in order, clients cut off; the data stays."""
-        if self.process is not None:
-            self.resume()
-            self._end(signal.SIGINT)
-
-    def stop(self) -> None:
-        """End it and remove its folder."""
-        try:
-            self.shut_down()
-        finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _end(self, number: int) -> None:
-        process, self.process = self._running, None
-        process.end(number)
-
-    @property
-    def _running(self) -> Process:
-        if self.process is None:
-            raise RuntimeError("PostgreSQL does not run")
-        return self.process
 
 
 def binaries() -> Path:

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from tests.services.lifeline import children
 
@@ -68,7 +68,7 @@ def temporary_folder(part: str, within: Path | None = None) -> Path:
 class Process:
     """One running command in its own session.
 
-    Unless *background*, it ends when this Python process ends, however that ends, and *folder* goes with it.
+    Until it is detached, it ends when this Python process ends, however that ends, and *folder* goes with it.
     Its standard error, and its standard output unless *output* takes it, are appended to *log*.
     """
 
@@ -80,28 +80,24 @@ class Process:
         folder: Path,
         env: Mapping[str, str] | None = None,
         user: str = "",
-        background: bool = False,
         output: IO[bytes] | None = None,
     ) -> None:
         self.log = log
-        self._line: socket.socket | None = None
         words = [str(word) for word in command]
         with log.open("ab") as said:
-            common: dict[str, Any] = {
-                "stdin": subprocess.DEVNULL,
-                "stdout": output or said,
-                "stderr": said,
-                "cwd": folder,
-                "env": env,
-                "start_new_session": True,
-            }
-            if background:
-                self._popen = subprocess.Popen(words, **common, **(_as_user(user) if user else {}))
-            else:
-                self._line, theirs = socket.socketpair()
-                with theirs:
-                    wrapper = [sys.executable, "-I", "-S", str(_LIFELINE), str(theirs.fileno()), user, str(folder)]
-                    self._popen = subprocess.Popen([*wrapper, *words], pass_fds=[theirs.fileno()], **common)
+            self._line, theirs = socket.socketpair()
+            with theirs:
+                wrapper = [sys.executable, "-I", "-S", str(_LIFELINE), str(theirs.fileno()), user, str(folder)]
+                self._popen = subprocess.Popen(
+                    [*wrapper, *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output or said,
+                    stderr=said,
+                    cwd=folder,
+                    env=env,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
 
     @property
     def pid(self) -> int:
@@ -117,12 +113,13 @@ class Process:
         self._popen.send_signal(number)
 
     def send_all(self, number: int) -> None:
-        """Send a signal to it first, then to its children in groups of their own (the watcher is in its group)."""
+        """Send a signal to it first, then to its children; nothing when it has ended."""
+        if self.ended():
+            return
         self.send(number)
         for child in children(self.pid):
             with contextlib.suppress(ProcessLookupError):
-                if os.getpgid(child) != self.pid:
-                    os.kill(child, number)
+                os.kill(child, number)
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """Wait for its end, clear its group, and return its exit status."""
@@ -131,10 +128,14 @@ class Process:
         except subprocess.TimeoutExpired:
             self._popen.kill()
             self._popen.wait()
-            self._let_go()
+            self._tell_watcher(b"k")
             raise
-        self._let_go()
+        self._tell_watcher(b"k")
         return status
+
+    def detach(self) -> None:
+        """Let it run on when this Python process ends."""
+        self._tell_watcher(b"d")
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end."""
@@ -142,12 +143,10 @@ class Process:
         self.send(signal.SIGCONT)  # a stopped process hears of nothing else
         return self.wait()
 
-    def _let_go(self) -> None:
-        if self._line is not None:
-            with self._line as line, contextlib.suppress(OSError):
-                line.send(b"k")
-                line.recv(1)  # ends with the watcher
-            self._line = None
+    def _tell_watcher(self, word: bytes) -> None:
+        with self._line as line, contextlib.suppress(OSError):  # closed already: told already
+            line.send(word)
+            line.recv(1)  # ends with the watcher
 
     def last_words(self, lines: int = 15) -> str:
         """What it said last."""
@@ -165,12 +164,6 @@ class Process:
                 self.end(signal.SIGKILL)
                 raise StartFailed(f"{what} does not answer after {seconds:g} s:\n{self.last_words()}")
             time.sleep(0.03)
-
-
-def _as_user(user: str) -> dict[str, Any]:
-    import pwd  # noqa: PLC0415 -- only where there are users
-
-    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
 def run(command: Sequence[str | Path], *, folder: Path, env: Mapping[str, str] | None = None, user: str = "") -> str:
