@@ -87,15 +87,30 @@ async def test_too_few_replicas_are_waited_for(cluster: MockCluster, publisher: 
     assert log_of(cluster.bootstrap, TOPIC, 0) == [b"first", b"0", b"1", b"2", b"3", b"4"]
 
 
-async def test_a_refusal_of_a_whole_request_parks_only_the_record_that_is_too_large(
-    cluster: MockCluster, publisher: KafkaPublisher
-) -> None:
+async def test_a_record_that_is_only_said_to_be_delivered_is_sent_again(cluster: MockCluster) -> None:
+    """The broker refuses the first request and takes the second; the client then reports both, the first without an
+    offset, and forgets it."""
+    publisher = KafkaPublisher(KafkaConnection(cluster.bootstrap, {"batch.num.messages": "1"}), TOPIC)
+    await publisher.probe()
+    cluster.slow_down(100)  # so that both are under way at once
+    cluster.answer(Api.PRODUCE, BrokerError.NOT_LEADER_FOR_PARTITION)
+    results = await publisher.publish([record(0, b"refused"), record(0, b"taken")])
+    assert results == [Acked(1), Acked(0)]
+    await publisher.close()
+    cluster.slow_down(0)
+    assert log_of(cluster.bootstrap, TOPIC, 0) == [b"taken", b"refused"]
+
+
+async def test_a_refusal_of_a_whole_request_parks_only_the_record_that_is_too_large(cluster: MockCluster) -> None:
     """The broker refuses what the client sent in one piece; alone, the small ones pass."""
+    publisher = KafkaPublisher(KafkaConnection(cluster.bootstrap, {"linger.ms": "100"}), TOPIC)
+    await publisher.probe()
     large, ok = BrokerError.MESSAGE_TOO_LARGE, BrokerError.NONE
     cluster.answer(Api.PRODUCE, large, ok, large, ok)
     results = await publisher.publish([record(0, b"a"), record(0, b"large"), record(0, b"c")])
-    assert results == [Acked(1), Rejected("the record is larger than the broker takes"), Acked(2)]
-    assert log_of(cluster.bootstrap, TOPIC, 0) == [b"first", b"a", b"c"]
+    assert results == [Acked(0), Rejected("the record is larger than the broker takes"), Acked(1)]
+    await publisher.close()
+    assert log_of(cluster.bootstrap, TOPIC, 0) == [b"a", b"c"]
 
 
 async def test_missing_rights_are_an_outage_until_they_are_given(

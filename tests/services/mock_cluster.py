@@ -36,6 +36,7 @@ class BrokerError(IntEnum):
     NONE = 0
     OFFSET_OUT_OF_RANGE = 1
     UNKNOWN_TOPIC_OR_PART = 3
+    NOT_LEADER_FOR_PARTITION = 6
     REQUEST_TIMED_OUT = 7
     MESSAGE_TOO_LARGE = 10
     NOT_ENOUGH_REPLICAS = 19
@@ -115,6 +116,11 @@ class MockCluster:
 
     def delete_topic(self, topic: str) -> None:
         self._require(self._topic_delete(self._cluster, topic.encode()))
+
+    def recreate_topic(self, topic: str, partitions: int) -> None:
+        """Make the topic, empty; one of this name that exists goes first."""
+        self._topic_delete(self._cluster, topic.encode())
+        self.create_topic(topic, partitions)
 
     def set_topic_error(self, topic: str, error: BrokerError) -> None:
         """Answer questions about the topic with this error; NONE ends it."""

@@ -1,16 +1,28 @@
 """Event logs under test. A new adapter joins the suite with one more class here."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from ordering.adapters.kafka.connection import KafkaConnection
+from ordering.adapters.kafka.publisher import KafkaPublisher
+from ordering.adapters.kafka.source import KafkaReader, KafkaSource
 from ordering.adapters.memory.log import MemoryLog, MemoryPublisher, MemorySource
 from ordering.adapters.sqlite.log import SqlitePublisher, SqliteSource, log_path
+from ordering.application.failures import BrokerUnavailable
+from ordering.application.messages import Lag, LogIdentity, Polled
 from ordering.application.ports import EventPublisher, EventSource
+from tests.services.fixtures import GivenKafka, kafka  # noqa: F401 -- a fixture
+from tests.services.kafka import Kafka
+from tests.services.mock_cluster import MockCluster
+from tests.services.topics import Topics
 
-TOPIC = "order-events"
+TOPIC = f"contract-{uuid.uuid4().hex[:12]}"
+"""A name of this run's own: a broker may be somebody else's, with topics that matter."""
 PARTITIONS = 3
 NOW = 1_700_000_000_000_000
 """What the sources' wall clock says, in UTC microseconds."""
@@ -83,9 +95,144 @@ class InSqlite:
         await self.publisher.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+class Broker(Protocol):
+    """Where topics live."""
+
+    bootstrap: str
+
+    def recreate_topic(self, topic: str, partitions: int) -> None:
+        """Make the topic, empty; one of this name that exists goes first."""
+
+
+class InKafka:
+    """A topic on a broker, read in one of the ways there are."""
+
+    def __init__(self, broker: Broker, read: "Callable[[KafkaConnection, str], KafkaSource | KafkaReader]") -> None:
+        self._broker, self._read = broker, read
+        self._connection = KafkaConnection(broker.bootstrap, {"fetch.wait.max.ms": "10"})
+        self._sources: list[Settled] = []
+        self._broker.recreate_topic(TOPIC, PARTITIONS)
+        self.publisher = KafkaPublisher(self._connection, TOPIC)
+
+    def source(self) -> EventSource:
+        self._sources.append(Settled(self._read(self._connection, f"tests-{id(self)}-{len(self._sources)}")))
+        return self._sources[-1]
+
+    async def restart(self) -> None:
+        await self.publisher.close()
+        self.publisher = KafkaPublisher(self._connection, TOPIC)
+
+    async def recreate(self) -> None:
+        self._broker.recreate_topic(TOPIC, PARTITIONS)
+        await self.ready()
+
+    async def ready(self) -> None:
+        """Wait until the new topic has leaders."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    return await self.publisher.probe()
+                except BrokerUnavailable:
+                    await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        for source in self._sources:
+            await source.close()
+        await self.publisher.close()
+
+
+PATIENCE = 60.0
+
+
+class Settled:
+    """A Kafka source whose polls begin when it has fetched what the log holds.
+
+    The suite says what a poll brings of records that are there; over a network they are there a moment later.
+    """
+
+    def __init__(self, source: "KafkaSource | KafkaReader") -> None:
+        self._source = source
+        self._told: set[int] = set()
+        self._joined = False
+
+    async def poll(self, limit: int, wait: float) -> Polled:
+        if not self._joined:
+            self._joined = True
+            return await self._source.poll(limit, PATIENCE)
+        ends = await self._source.end_offsets()
+        async with asyncio.timeout(PATIENCE):
+            while any(self._source.fetched().get(partition, -1) < ends[partition] for partition in self._told):  # noqa: ASYNC110 -- no event tells it
+                await asyncio.sleep(0.005)
+        return await self._source.poll(limit, wait)
+
+    async def seek(self, positions: Mapping[int, int]) -> None:
+        self._told.update(positions)
+        await self._source.seek(positions)
+
+    async def identity(self) -> LogIdentity:
+        return await self._source.identity()
+
+    async def commit(self, positions: Mapping[int, int]) -> None:
+        await self._source.commit(positions)
+
+    async def end_offsets(self) -> Mapping[int, int]:
+        return await self._source.end_offsets()
+
+    async def lag(self, positions: Mapping[int, int]) -> Lag:
+        return await self._source.lag(positions)
+
+    async def close(self) -> None:
+        await self._source.close()
+
+
+def member(protocol: str) -> "Callable[[KafkaConnection, str], KafkaSource]":
+    """Reading as the only member of a group."""
+    return lambda connection, group: KafkaSource(connection, group, TOPIC, lambda: NOW, protocol=protocol)
+
+
+def reader(connection: KafkaConnection, _group: str) -> KafkaReader:
+    """Reading outside any group."""
+    return KafkaReader(connection, TOPIC, lambda: NOW)
+
+
+@pytest.fixture(scope="session")
+def mock_cluster() -> Iterator[MockCluster]:
+    """librdkafka's stand-in."""
+    cluster = MockCluster()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture(scope="session")
+def topics(kafka: Kafka | GivenKafka) -> Iterator[Topics]:  # noqa: F811 -- the fixture
+    """A real broker."""
+    found = Topics(kafka.bootstrap)
+    yield found
+    found.delete(TOPIC)
+
+
+BROKERS = ("mock", "kafka")
+WAYS = {"classic": member("classic"), "consumer": member("consumer"), "reader": reader}
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        "sqlite",
+        *(pytest.param(f"{broker}-{way}", marks=pytest.mark.process) for broker in BROKERS for way in WAYS),
+    ]
+)
 async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EventLog]:
     """An empty topic of three partitions."""
-    under_test: EventLog = InMemory() if request.param == "memory" else InSqlite(tmp_path)
+    under_test: EventLog
+    if request.param == "memory":
+        under_test = InMemory()
+    elif request.param == "sqlite":
+        under_test = InSqlite(tmp_path)
+    else:
+        broker, way = request.param.split("-")
+        name = {"mock": "mock_cluster", "kafka": "topics"}[broker]
+        under_test = InKafka(request.getfixturevalue(name), WAYS[way])
+        await under_test.ready()
     yield under_test
     await under_test.close()

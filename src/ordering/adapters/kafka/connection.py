@@ -54,15 +54,15 @@ _PRODUCER: Final[Mapping[str, Any]] = {
     "linger.ms": 0,
     "queue.buffering.max.messages": 100_000,
     "queue.buffering.max.kbytes": 64 << 10,
-    "message.max.bytes": 1_048_588,  # the broker's own default, so that it is the topic's limit which decides
 }
 
 _PRODUCER_FIXED: Final[Mapping[str, Any]] = {"enable.idempotence": True, "acks": "all"}
 
 _CONSUMER: Final[Mapping[str, Any]] = {
     "isolation.level": "read_committed",
-    # A waiting fetch is answered with the first record; the wait only bounds how often an empty one is repeated.
-    "fetch.wait.max.ms": 500,
+    # A waiting fetch is answered with the first record that comes, but holds up the partitions that are not in it:
+    # those that have just been given a place.
+    "fetch.wait.max.ms": 100,
     "fetch.min.bytes": 1,
     # How long a full queue stops fetching: a second (the default) starves a consumer that needs milliseconds.
     "fetch.queue.backoff.ms": 5,
@@ -169,6 +169,10 @@ class KafkaConnection:
         """Configuration of a consumer outside any group: librdkafka wants a name, the broker never hears of it."""
         fixed = {**_CONSUMER_FIXED, "group.id": "ordering-reader"}
         return self._config(_CONSUMER, fixed, unfit=_PRODUCER_ONLY | _CLASSIC_ONLY)
+
+    def peek(self) -> Config:
+        """The same for reading single records."""
+        return self.reader() | {"fetch.message.max.bytes": 64 << 10, "queued.min.messages": 1}
 
     def admin(self) -> Config:
         """Configuration of a client that asks and changes, but neither writes nor reads records."""

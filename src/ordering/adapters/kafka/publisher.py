@@ -25,6 +25,7 @@ PROBE_SECONDS: Final = 0.8
 VERIFY_SECONDS: Final = 0.5
 POLL_SECONDS: Final = 0.1
 CLOSE_SECONDS: Final = 1.0
+RESENDS: Final = 3
 
 _LOGGER: Final = logging.getLogger("ordering.kafka")
 
@@ -101,14 +102,23 @@ class KafkaPublisher:
         return self._outage
 
     async def publish(self, batch: Sequence[OutgoingRecord]) -> Sequence[PublishResult]:
-        refusals = await self._refusals(batch)
-        results = await self._send(batch, refusals)
-        # The broker judges the request, and the client puts several records into one: a refusal of many may be meant
-        # for one of them. Each is sent alone once more, which is in order, as no key has two records under way.
-        suspects = [i for i, result in enumerate(results) if isinstance(result, _TooLarge)]
-        for index in suspects:
+        results = await self._send(batch, await self._refusals(batch))
+        # librdkafka takes a record for delivered when a later one of its partition is, and then knows no offset. That
+        # is wrong when a leader that has just been elected refused the producer's first request and took the second
+        # (Kafka lets a new producer begin with any sequence): the record is nowhere. So it is sent again.
+        for _ in range(RESENDS):
+            unplaced = [index for index, result in enumerate(results) if result == _UNPLACED]
+            if not unplaced:
+                break
+            _LOGGER.warning("UNPLACED %d records were confirmed without an offset and are sent again", len(unplaced))
+            again = await self._send([batch[index] for index in unplaced], [None] * len(unplaced))
+            for index, result in zip(unplaced, again, strict=True):
+                results[index] = result
+        # The broker judges a request, and the client puts several records into one: a refusal of many may be meant for
+        # one of them. Each is sent alone once more. No key has two records under way, so none overtakes its own.
+        for index in [index for index, result in enumerate(results) if isinstance(result, _TooLarge)]:
             (results[index],) = await self._send([batch[index]], [None])
-        return [Rejected(result.reason) if isinstance(result, _TooLarge) else result for result in results]
+        return [_told(result) for result in results]
 
     async def probe(self) -> None:
         await self._ask(self._topic)
@@ -319,6 +329,15 @@ class KafkaPublisher:
 
 class _TooLarge(Rejected):
     """Refused by the broker within a request that may have held other records."""
+
+
+_UNPLACED: Final = Acked(None)
+
+
+def _told(result: PublishResult) -> PublishResult:
+    if isinstance(result, _TooLarge):
+        return Rejected(result.reason)
+    return Unsent("the broker confirmed the record without its place") if result == _UNPLACED else result
 
 
 def _result_of(error: KafkaError | None, message: Message | None) -> PublishResult:

@@ -1,0 +1,64 @@
+"""Topics of a real broker, by its administration calls."""
+
+import time
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
+
+SECONDS: Final = 30.0
+
+
+class Topics:
+    """Makes, grows and removes topics at once, as far as the broker's answer tells."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self._client = AdminClient({"bootstrap.servers": bootstrap})
+
+    def create(self, topic: str, partitions: int, **config: str) -> None:
+        """``config`` holds the topic's settings, with underscores for dots."""
+        settings = {name.replace("_", "."): value for name, value in config.items()}
+        deadline = time.monotonic() + SECONDS
+        while True:
+            try:
+                self._client.create_topics([NewTopic(topic, partitions, 1, config=settings)])[topic].result(SECONDS)
+                break
+            except KafkaException as failure:  # the broker may still be removing an older one of this name
+                exists = failure.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS
+                if not exists or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+        self._await_leaders(topic, partitions, deadline)
+
+    def _await_leaders(self, topic: str, partitions: int, deadline: float) -> None:
+        """A topic is known a moment before its partitions have somebody who answers for them."""
+        places = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}
+        while True:
+            try:
+                for answer in self._client.list_offsets(places).values():
+                    answer.result(SECONDS)
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
+
+    def delete(self, topic: str) -> None:
+        """Also one that does not exist."""
+        try:
+            self._client.delete_topics([topic])[topic].result(SECONDS)
+        except KafkaException as failure:
+            if failure.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+
+    def recreate_topic(self, topic: str, partitions: int) -> None:
+        """Make the topic, empty; one of this name that exists goes first."""
+        self.delete(topic)
+        self.create(topic, partitions)
+
+    def grow(self, topic: str, partitions: int) -> None:
+        self._client.create_partitions([NewPartitions(topic, partitions)])[topic].result(SECONDS)
+        self._await_leaders(topic, partitions, time.monotonic() + SECONDS)
