@@ -1,6 +1,7 @@
 """A registry over the network that fails in every way: bounded time, a free event loop, nothing wrong kept."""
 
 import asyncio
+import logging
 import re
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -238,6 +239,17 @@ async def test_a_hanging_registry_ends_the_call_in_bounded_time_and_never_blocks
     assert turns >= 10  # a blocked loop: 1
 
 
+async def test_each_request_of_the_administration_is_bounded_too(stub: RegistryStub) -> None:
+    """A server that always sends another byte would satisfy a timeout between bytes for ever."""
+    stub.faults.drip = True
+    api = RegistryApi(stub.url, timeout_seconds=1.0)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            assert await refusal(api.schema(1)) == "the schema registry does not answer in time"
+    finally:
+        await api.close()
+
+
 async def test_after_silence_the_next_callers_do_not_wait(stub: RegistryStub, connect: Connect) -> None:
     """One caller waits for a hanging registry; those right behind it hear what it heard."""
     client = connect(timeout_seconds=1.0)
@@ -361,6 +373,7 @@ async def test_an_id_that_no_registry_gives_is_not_asked_for(stub: RegistryStub,
     [
         {"schema": '{"type": "object"}', "schemaType": "JSON"},
         {"schema": 'syntax = "proto3"; message Order {}', "schemaType": "PROTOBUF"},
+        {"schema": OURS.text, "schemaType": "JSON"},
         {"schema": OURS.text, "references": [{"name": "a", "subject": "b", "version": 1}]},
         {"schema": "no schema"},
     ],
@@ -435,6 +448,20 @@ async def test_no_error_tells_a_secret_or_an_address(guarded: RegistryStub, conn
         told = "".join(traceback.format_exception(caught.value))
         for secret in ("account-7", "hunter2", "aHVudGVyMi"):
             assert secret not in told
+
+
+async def test_no_log_and_no_advice_shows_credentials(
+    guarded: RegistryStub, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The HTTP library logs every address it asks."""
+    guarded.put(SUBJECT, OURS.text)
+    url = with_credentials(guarded.url, USER, PASSWORD)
+    caplog.set_level(logging.DEBUG)
+    await connect(url).id_of(NAME)
+    assert guarded.url in caplog.text
+    for secret in (USER, PASSWORD, quote(USER, safe=""), quote(PASSWORD, safe="")):
+        assert secret not in caplog.text
+    assert RegistryApi(url).address == guarded.url
 
 
 @pytest.mark.parametrize(
