@@ -5,10 +5,11 @@ BIN := .venv/bin
 CYCLES ?= 20
 SEED ?= 1
 MUTANT ?=
+SIZE ?= small
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: install
 install: ## make .venv with everything in it (PYTHON=/path/to/python chooses the interpreter)
@@ -42,6 +43,18 @@ bench: install ## measure, and write benchmarks/RESULTS.md
 .PHONY: crash
 crash: install ## kill the whole system again and again and count what was lost (CYCLES=20 SEED=1 MUTANT=name)
 	@$(BIN)/python -m tests.e2e.crash --cycles $(CYCLES) --seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)) $(ARGS)
+
+.PHONY: services
+services: install ## start a real Kafka, schema registry and PostgreSQL on free ports; prints what to export
+	@$(BIN)/python -m tests.services start $(ARGS)
+
+.PHONY: services-stop
+services-stop: install ## end exactly what `make services` started
+	@$(BIN)/python -m tests.services stop $(ARGS)
+
+.PHONY: faults
+faults: install ## faults of the real parts under load, each ends with five zeros (SIZE=small|full ARGS="name ...")
+	@$(BIN)/python -m tests.faults --size $(SIZE) $(ARGS)
 
 .PHONY: lock
 lock: install ## write both lock files anew from pyproject.toml (ARGS=--upgrade takes newer versions)

@@ -10,6 +10,8 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.services.fixtures"]
+
 # The same examples on every machine and every run; a loaded machine is not a failure.
 settings.register_profile("ordering", derandomize=True, deadline=None, database=None, print_blob=True)
 settings.load_profile("ordering")

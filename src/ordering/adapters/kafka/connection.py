@@ -13,7 +13,8 @@ from typing import Any, Final, TypeVar
 import attrs
 from confluent_kafka import KafkaException
 
-from ordering.adapters.kafka.errors import Refused, error_of
+from ordering.adapters.kafka.errors import error_of
+from ordering.application.failures import Refused
 
 Client = TypeVar("Client")
 Config = dict[str, Any]

@@ -1,15 +1,10 @@
-"""The one border between librdkafka's errors and ours, as a table; and why a configuration may be refused at start."""
+"""The one border between librdkafka's errors and ours, as a table."""
 
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
 
 from ordering.application.failures import BrokerUnavailable
-
-
-class Refused(Exception):
-    """The program must not go on with this configuration or this topic. One line, made for people, without secrets."""
-
 
 _CREDENTIALS = "the broker refuses our credentials"
 _TLS = (

@@ -17,8 +17,8 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ordering.adapters.kafka.connection import KafkaConnection
-from ordering.adapters.kafka.errors import Refused, error_of, is_of_the_record, is_telling, reason_of, unavailable
-from ordering.application.failures import BrokerUnavailable
+from ordering.adapters.kafka.errors import error_of, is_of_the_record, is_telling, reason_of, unavailable
+from ordering.application.failures import BrokerUnavailable, Refused
 from ordering.application.messages import Acked, OutgoingRecord, PublishResult, Rejected, Unsent
 
 PROBE_SECONDS: Final = 0.8

@@ -14,7 +14,6 @@ from typing import Final, TypeVar
 import asyncpg
 
 from ordering.adapters.postgres.errors import (
-    Refused,
     is_answered,
     is_race,
     is_suspect,
@@ -23,7 +22,7 @@ from ordering.adapters.postgres.errors import (
     reason_of,
 )
 from ordering.adapters.postgres.schema import Schema, require_fit
-from ordering.application.errors import CommitAmbiguous, StoreUnavailable
+from ordering.application.failures import CommitAmbiguous, StoreUnavailable
 
 T = TypeVar("T")
 Job = Callable[[asyncpg.Connection], Awaitable[T]]
@@ -244,6 +243,3 @@ async def _hang_up(connection: asyncpg.Connection) -> None:
             await connection.close()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         connection.terminate()
-
-
-__all__ = ["Database", "Job", "Refused"]

@@ -6,11 +6,7 @@ from typing import Final, NoReturn
 
 import asyncpg
 
-from ordering.application.errors import StalePosition, StoreUnavailable, WriteRejected
-
-
-class Refused(Exception):
-    """The program must not go on with this database. One line, made for people, without any secret."""
+from ordering.application.failures import Refused, StalePosition, StoreUnavailable, WriteRejected
 
 
 class Unusable(Refused):

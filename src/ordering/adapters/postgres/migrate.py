@@ -20,8 +20,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from ordering.adapters.postgres.errors import Refused, Unusable, is_answered, raise_refused, reason_of
+from ordering.adapters.postgres.errors import Unusable, is_answered, raise_refused, reason_of
 from ordering.adapters.postgres.schema import CART, ORDER
+from ordering.application.failures import Refused
 
 SCHEMAS: Final = {"cart": CART.name, "order": ORDER.name}
 """The parts there are to migrate, and the PostgreSQL schema of each."""

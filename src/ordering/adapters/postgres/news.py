@@ -6,8 +6,7 @@ from typing import Final
 
 import asyncpg
 
-from ordering.adapters.postgres.errors import Refused
-from ordering.application.errors import StoreUnavailable
+from ordering.application.failures import Refused, StoreUnavailable
 
 _PAUSE_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 10.0

@@ -8,7 +8,7 @@ Modules of the cluster mode are imported only in it: their drivers are extras.
 """
 
 from ordering.application.failures import Refused
-from ordering.entrypoints.container.administration import Migrations
+from ordering.entrypoints.container.administration import Migrations, ensure_topic
 from ordering.entrypoints.container.embedded import embedded_cart, embedded_order
 from ordering.entrypoints.container.memory import memory
 from ordering.entrypoints.container.parts import Cart, Order, OrderStore, ReadModel
@@ -30,6 +30,7 @@ __all__ = [
     "check_schemas",
     "embedded_cart",
     "embedded_order",
+    "ensure_topic",
     "memory",
     "order_service",
     "schema_subjects",

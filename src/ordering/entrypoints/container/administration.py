@@ -8,7 +8,23 @@ from ordering.entrypoints.container.opening import extra
 from ordering.entrypoints.settings import Settings
 
 if TYPE_CHECKING:
+    from ordering.adapters.kafka.topics import Plan
     from ordering.adapters.postgres.migrate import Step
+
+
+async def ensure_topic(settings: Settings, *, dry_run: bool, grow: bool) -> "Plan":
+    """Make the topic, or bring it to what the event log needs. Raises BrokerUnavailable, Refused."""
+    with extra("kafka"):
+        from ordering.adapters.kafka import topics  # noqa: PLC0415 -- its driver is an extra
+        from ordering.entrypoints.container import cluster  # noqa: PLC0415 -- the same
+    return await topics.ensure(
+        cluster.connection(settings),
+        settings.topic,
+        settings.partitions,
+        settings.kafka_replication,
+        dry_run=dry_run,
+        grow=grow,
+    )
 
 
 class Migrations:

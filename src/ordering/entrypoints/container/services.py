@@ -1,8 +1,10 @@
 """Running services, made of their use cases and whatever mode the settings choose."""
 
 import asyncio
+import contextlib
 from contextlib import AsyncExitStack
 
+from ordering.application.failures import StoreUnavailable
 from ordering.entrypoints.container.embedded import embedded_cart, embedded_order
 from ordering.entrypoints.container.opening import Opening, extra
 from ordering.entrypoints.container.parts import Cart, Order
@@ -30,7 +32,12 @@ def service(part: str, settings: Settings, observer: ServiceObserver) -> Service
 
 def cart_service(cart: Cart, exits: AsyncExitStack, opening: Opening = ()) -> Service:
     """Committer, relay and trimmer beside the HTTP app; a stop stores what is queued and publishes what is stored."""
-    commit, relay = cart.commit(), cart.relay()
+    commit, relay, store = cart.commit(), cart.relay(), cart.store()
+
+    async def give_up_the_lease() -> None:
+        with contextlib.suppress(StoreUnavailable):  # it expires by itself
+            await store.release()
+
     return Service(
         app=cart.app(),
         opening=opening,
@@ -38,7 +45,7 @@ def cart_service(cart: Cart, exits: AsyncExitStack, opening: Opening = ()) -> Se
         finishing=frozenset({"committer"}),
         stop=commit.stop,
         drain=relay.drain,
-        farewell=cart.store().release,
+        farewell=give_up_the_lease,
         exits=exits,
     )
 
