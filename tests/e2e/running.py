@@ -62,7 +62,7 @@ class System:
     """A running ``serve all``."""
 
     def __init__(self, data: Path, **settings: str) -> None:
-        self.data = data
+        self.data, self.settings = data, settings
         self.errors = data.parent / f"{data.name}.stderr"
         self.printed = ""
         with self.errors.open("ab") as errors:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from ordering.entrypoints.cli.config import markdown
 from tests.e2e.running import PATIENCE, System, environment, running
+from tests.services.deployment import deployed
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -33,11 +35,12 @@ def blocks() -> Iterator[tuple[str, str, str]]:
             yield text, answer_kind, answer
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A running system on an empty folder, as after `make run`."""
-    with running(tmp_path_factory.mktemp("readme") / "data") as started:
-        yield started
+@pytest.fixture(params=["embedded", "cluster"])
+def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
+    """A running system without any orders, as after `make run`, and the same on real Kafka and PostgreSQL."""
+    with ExitStack() as parts:
+        settings = parts.enter_context(deployed()) if request.param == "cluster" else {}
+        yield parts.enter_context(running(tmp_path / "data", **settings))
 
 
 def run(text: str, system: System) -> str:
@@ -45,7 +48,7 @@ def run(text: str, system: System) -> str:
     here = text.replace("http://127.0.0.1:8000", system.cart).replace("http://127.0.0.1:8001", system.order)
     here = here.replace(".venv/bin/ordering", f"{sys.executable} -m ordering")
     command = ["bash", "-euo", "pipefail", "-c", here]
-    env = {**environment(system.data), "PATH": os.environ["PATH"]}
+    env = {**environment(system.data, **system.settings), "PATH": os.environ["PATH"]}
     ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout

@@ -1,12 +1,11 @@
 """The same two HTTP services in several bodies: stand-ins, memory, embedded in process, real processes."""
 
 import asyncio
-import os
 import signal
 import socket
 import sys
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +18,7 @@ from ordering.entrypoints.http.routing import OrderingApp
 from ordering.entrypoints.observe import ServiceObserver
 from ordering.entrypoints.service import Service
 from ordering.entrypoints.settings import Mode, Settings
+from tests.e2e.running import environment
 from tests.http.stand_ins import StandIns
 
 PATHS: dict[str, tuple[str, ...]] = {
@@ -192,19 +192,18 @@ async def _loops(service: Service) -> AsyncIterator[None]:
 
 
 class ProcessBody:
-    """`ordering serve all` on a folder, spoken to over sockets."""
+    """`ordering serve all` on a folder or on a cluster's parts, spoken to over sockets."""
 
     keeps = True
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        self._folder, self._settings = folder, settings or {"ORDERING_MODE": "embedded"}
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[Clients]:
         cart, order = _free_port(), _free_port()
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("ORDERING_", "KAFKA_"))}
         ports = {"CART_API_PORT": str(cart), "ORDER_API_PORT": str(order)}
-        environ = {**clean, **ports, "ORDERING_MODE": "embedded", "ORDERING_DATA_DIR": str(self._folder)}
+        environ = environment(self._folder, **{**ports, **self._settings})
         log = (self._folder.parent / "serve.log").open("ab")
         with log:
             process = await asyncio.create_subprocess_exec(
