@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.services.processes import HOST, listening
+from tests.services.processes import HOST, free_ports, listening
 from tests.services.proxy import Direction, Passing, Proxy, after, when
 
 PATIENCE = 30.0
@@ -137,6 +137,14 @@ def test_a_link_is_cut_after_exactly_so_many_bytes_to_the_target(count: int, pro
         assert len(echo.heard) == count
 
 
+def test_a_link_is_cut_with_the_last_byte_not_with_the_one_after(proxy: Proxy) -> None:
+    """A client that sends no more is cut off, too."""
+    proxy.watch = after(4, Direction.TO_TARGET)
+    with client(proxy) as connection:
+        connection.sendall(b"0123")
+        assert_reset(connection)
+
+
 @pytest.mark.parametrize("deliver", [False, True])
 def test_a_link_is_cut_at_the_bytes_that_a_predicate_knows(deliver: bool, proxy: Proxy, echo: Echo) -> None:
     """Before they arrive, or when they have arrived."""
@@ -231,11 +239,14 @@ def test_refused_is_refused_and_restore_listens_on_the_same_port(proxy: Proxy) -
 
 
 def test_a_dead_target_resets_the_client() -> None:
-    """The proxy itself hides no failure."""
-    with socket.create_server((HOST, 0)) as unused:
-        address = f"{HOST}:{unused.getsockname()[1]}"
-    with Proxy(address) as proxy, client(proxy) as connection:
-        assert_reset(connection)
+    """The proxy itself hides no failure; the reset may come before the client knows that it is connected."""
+
+    def connect_and_read(proxy: Proxy) -> None:
+        with client(proxy) as connection:
+            connection.makefile("rb").read()
+
+    with Proxy(f"{HOST}:{free_ports(1)[0]}") as proxy, pytest.raises(ConnectionResetError):
+        connect_and_read(proxy)
 
 
 def test_a_delay_is_added_each_way(proxy: Proxy) -> None:

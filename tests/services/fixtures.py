@@ -122,9 +122,12 @@ def registry() -> Iterator[Registry | GivenRegistry]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres | GivenPostgres]:
-    """A PostgreSQL that no test of it may stop; a test makes and drops its own database."""
-    if composed():
-        yield GivenPostgres(os.environ.get("DATABASE_URL", "postgresql://ordering:ordering@127.0.0.1:5432/ordering"))
+    """A PostgreSQL that no test of it may stop; a test makes and drops its own database.
+
+    The compose file does not publish its port: with INTEGRATION=compose it is the one at DATABASE_URL, else ours.
+    """
+    if composed() and (address := os.environ.get("DATABASE_URL")):
+        yield GivenPostgres(address)
         return
     with real(Postgres) as started:
         yield started
