@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
 SECONDS: Final = 30.0
@@ -37,6 +37,7 @@ class Topics:
         places = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}
         while True:
             try:
+                self._client.list_topics(topic, timeout=SECONDS)  # else the client may not know it for half a minute
                 for answer in self._client.list_offsets(places).values():
                     answer.result(SECONDS)
             except KafkaException:
@@ -62,3 +63,13 @@ class Topics:
     def grow(self, topic: str, partitions: int) -> None:
         self._client.create_partitions([NewPartitions(topic, partitions)])[topic].result(SECONDS)
         self._await_leaders(topic, partitions, time.monotonic() + SECONDS)
+
+    def trim(self, topic: str, partition: int, before: int) -> None:
+        """Delete the records before an offset."""
+        place = TopicPartition(topic, partition, before)
+        self._client.delete_records([place])[place].result(SECONDS)
+
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """The positions the broker keeps for a group."""
+        asked = self._client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(SECONDS)
+        return {one.partition: one.offset for one in asked.topic_partitions if one.topic == topic and one.offset >= 0}

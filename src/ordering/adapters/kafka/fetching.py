@@ -23,6 +23,8 @@ SETTLING_SECONDS: Final = 0.005
 STALL_SECONDS: Final = 1.0
 COMMIT_SECONDS: Final = 0.2
 FETCH_MAX: Final = 1_000
+PAUSE_SECONDS: Final = 0.05
+"""Less than it takes to delete a topic and make it again, and the client to find that out."""
 
 
 class Fetcher:
@@ -52,6 +54,9 @@ class Fetcher:
         """Why the consumer may not read; ends with the next assignment or record."""
         self.doubtful = False
         """Whether the topic may be another one by now."""
+        self.resumed = False
+        """Whether records came after a pause, in which the topic may have been made anew."""
+        self._fetched_at = 0.0
         self.out_of_range: dict[int, int] = {}
         """Partitions whose position (at most) the log does not have."""
         self._thread = threading.Thread(target=self._run, name="kafka-source", daemon=True)
@@ -123,7 +128,11 @@ class Fetcher:
                 self._failed(error, message)
         if good:
             self.denied = None
+            clock = time.monotonic()
+            if clock - self._fetched_at > PAUSE_SECONDS:
+                self.resumed = True  # before they can be taken
             self._backlog.add(good)
+            self._fetched_at = clock
         self._tell()
 
     def _stall(self) -> None:

@@ -1,6 +1,7 @@
 """Questions about a topic that a live broker answers: which log it is, how far it reaches. Nothing blocks the loop."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, Final, TypeVar
@@ -29,6 +30,7 @@ _PASSING: Final = frozenset(
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_PARTITION,
     }
 )
 
@@ -91,7 +93,14 @@ class Inquiries:
                 passing = error is not None and (error.retriable() or error.code() in _PASSING)
                 if not passing or clock() + RETRY_SECONDS >= deadline:
                     raise unavailable(failure) from failure
+                await self._refresh(deadline - clock())
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def _refresh(self, seconds: float) -> None:
+        """Have the client learn the topic's partitions and leaders: by itself it may take half a minute."""
+        client = self._open()
+        with contextlib.suppress(KafkaException):
+            await asyncio.to_thread(client.list_topics, self._topic, timeout=max(seconds, RETRY_SECONDS))
 
     async def _ask_offsets(self, places: Mapping[TopicPartition, Any], seconds: float) -> dict[int, int]:
         asked = self._open().list_offsets(

@@ -2,8 +2,9 @@
 
 The event loop's half: it takes what the thread has fetched (``fetching``), and sees to it that the log is still the one
 it began with. Kafka does not tell that a topic was deleted and made again, nor that it lost its end; so the topic's id
-is asked for every few seconds and after every error that may mean it, and every position is checked against the log's
-range when it is sought.
+is asked for every few seconds, after every error that may mean it, and before records are handed out that came after a
+pause (to delete a topic and make it again takes longer than that pause, so records that follow each other closely are
+of one log). Every position is checked against the log's range when it is sought.
 """
 
 import asyncio
@@ -47,6 +48,8 @@ class _Source:
 
     async def close(self) -> None:
         """Leave the group at once and let go of all connections; what was fetched is dropped."""
+        if self._closed:
+            return
         self._closed = True
         if self._verification is not None:
             self._verification.cancel()
@@ -99,7 +102,7 @@ class _Source:
     async def lag(self, positions: Mapping[int, int]) -> Lag:
         """Records that are trimmed do not count. Raises BrokerUnavailable, LogChanged."""
         partitions = range((await self._verify()).partitions)
-        begins, ends = await asyncio.gather(self._inquiries.begins(partitions), self._inquiries.ends(partitions))
+        begins, ends = await self._inquiries.begins(partitions), await self._inquiries.ends(partitions)
         at = {number: max(positions.get(number, 0), begins[number]) for number in partitions}
         behind = {number: ends[number] - at[number] for number in partitions if ends[number] > at[number]}
         times = await self._peek.timestamps({number: at[number] for number in behind})
@@ -127,6 +130,9 @@ class _Source:
         if fetcher is None:
             await self._verify()
             fetcher = self._fetcher = self._start()
+        if fetcher.resumed:
+            # Cleared before the question: what is fetched after it may need another one.
+            fetcher.resumed, self._doubt = False, True
         if self._doubt or fetcher.doubtful or fetcher.down is not None or fetcher.out_of_range:
             await self._verify()
         elif self._clock() >= self._verify_at:
@@ -179,19 +185,22 @@ class _Source:
             raise LogChanged(f"topic {self._topic} was deleted and created again")
 
     async def _check(self, positions: Mapping[int, int]) -> None:
+        """Compare with what the log holds. An alarm stops the consumer for good, so it takes two answers that agree."""
         mine = set(self._backlog.assigned())
         sought = {number: at for number, at in positions.items() if number in mine}
-        begins, ends = await asyncio.gather(self._inquiries.begins(sought), self._inquiries.ends(sought))
-        for number, at in sought.items():
+        alarm = await self._out_of_range(sought)
+        if alarm is not None and await self._out_of_range(sought) is not None:
+            raise LogChanged(alarm)
+
+    async def _out_of_range(self, positions: Mapping[int, int]) -> str | None:
+        begins, ends = await self._inquiries.begins(positions), await self._inquiries.ends(positions)
+        for number, at in positions.items():
             if at > ends[number]:
-                raise LogChanged(f"partition {number} of {self._topic} ends at {ends[number]}, before position {at}")
-            # A log that was trimmed has lost history for whoever had not read it; a new reader starts at 0 and finds
-            # out the same.
-            if at < begins[number]:
-                raise LogChanged(
-                    f"partition {number} of {self._topic} begins at {begins[number]}: the records from position {at} "
-                    "on are gone"
-                )
+                return f"partition {number} of {self._topic} ends at {ends[number]}, before position {at}"
+            if at < begins[number]:  # also for a new reader, which starts at 0: the history it needs is not there
+                gone = f"the records from position {at} on are gone"
+                return f"partition {number} of {self._topic} begins at {begins[number]}: {gone}"
+        return None
 
     async def _judge(self, fetcher: Fetcher) -> None:
         """The broker refused a position. If it is in range after all, it is asked for once more."""
