@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from ordering.adapters.kafka.connection import KafkaConnection
-from ordering.adapters.kafka.errors import Refused
+from ordering.application.failures import Refused
 from ordering.adapters.kafka.publisher import KafkaPublisher
 from ordering.application.failures import BrokerUnavailable
 from ordering.application.messages import Acked, OutgoingRecord, Rejected, Unsent

@@ -310,13 +310,13 @@ async def test_a_record_over_the_topics_limit_is_rejected_alone(
     assert [type(result).__name__ for result in results] == ["Acked", "Rejected", "Acked", "Acked"]
 
 
-def java_producer(kafka: Kafka, topic: str, lines: bytes) -> None:
+def java_producer(broker: Kafka, topic: str, lines: bytes) -> None:
     """Write keys and values, a tab between them, with Kafka's console producer."""
     subprocess.run(
         [
-            *kafka._command("256m"),
+            *broker._command("256m"),
             "org.apache.kafka.tools.ConsoleProducer",
-            *("--bootstrap-server", kafka.bootstrap, "--topic", topic, "--reader-property", "parse.key=true"),
+            *("--bootstrap-server", broker.bootstrap, "--topic", topic, "--reader-property", "parse.key=true"),
         ],
         input=lines,
         check=True,
