@@ -179,9 +179,14 @@ async def test_a_command_ends_up_in_the_view(warehouse: Warehouse) -> None:
 
 async def test_concurrent_commands_on_one_aggregate_have_one_winner(warehouse: Warehouse) -> None:
     """Optimistic concurrency is the store's, whatever the aggregate."""
-    outcomes = await asyncio.gather(*(warehouse.move("bolt", 1) for _ in range(8)))
-    assert sum(isinstance(outcome, Stock) for outcome in outcomes) == 1
-    assert [outcome for outcome in outcomes if isinstance(outcome, Conflict)] == [Conflict(1)] * 7
+    ids = [warehouse.runtime.new_id() for _ in range(8)]
+    writes = [Stock("bolt").moved(1).write(event_id) for event_id in ids]  # all decided on the same state
+    outcomes = await asyncio.gather(*(warehouse.commit.submit(write) for write in writes))
+    assert sum(isinstance(outcome, Stored) for outcome in outcomes) == 1
+    assert [outcome for outcome in outcomes if not isinstance(outcome, Stored)] == [Conflict(1)] * 7
+    stored = await warehouse.place.store.get("bolt")
+    assert stored is not None
+    assert Stock.read(stored.encoded) == Stock("bolt", 1, 1)
 
 
 async def test_poison_stops_one_aggregate_until_it_is_discarded(warehouse: Warehouse) -> None:

@@ -7,10 +7,10 @@ import asyncpg
 import pytest
 
 from ordering.adapters.postgres import migrate
-from ordering.adapters.postgres.errors import Refused
 from ordering.adapters.postgres.store import PostgresOrderStore
 from ordering.adapters.postgres.views import PostgresViews
 from ordering.application.errors import StoreUnavailable
+from ordering.application.failures import Refused
 from ordering.application.messages import Stored
 from tests.contract.order_store.samples import write
 from tests.services.databases import Databases, databases

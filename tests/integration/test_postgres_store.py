@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 import pytest
@@ -52,10 +52,10 @@ async def far(databases: Databases) -> AsyncIterator[tuple[Proxy, PostgresOrderS
         await opened.close()
 
 
-async def somebody_waits(bare: asyncpg.Connection) -> None:
-    """Return as soon as a transaction waits for another one's lock."""
+async def somebody_waits(bare: asyncpg.Connection, count: int = 1) -> None:
+    """Return as soon as this many transactions wait for another one's lock."""
     async with asyncio.timeout(PATIENCE):
-        while not await bare.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        while await bare.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < count:
             pass
 
 
@@ -183,20 +183,18 @@ async def test_an_open_transaction_with_a_low_number_hides_no_row(
 async def test_two_instances_writing_the_same_orders_have_one_winner_each(
     two: tuple[PostgresOrderStore, PostgresOrderStore],
 ) -> None:
-    """Creations, changes, answers, in clashing orders and with repeated orders: no deadlock, no lost update."""
+    """Creations, changes and answers in clashing orders: no lost update."""
     dice = random.Random(7)
-    names = [f"order-{number}" for number in range(40)]
+    names = [f"order-{number}" for number in range(100)]
     versions = dict.fromkeys(names, 0)
-    for turn in range(12):
+    for turn in range(16):
 
         def batch(who: str, turn: int = turn) -> list[Write]:
-            chosen = dice.sample(names, 25)
-            writes = [
-                write(name, versions[name] + 1, f"{who}-{turn}-{name}", key=f"k-{turn}-{dice.choice(names)}-{who}")
-                for name in chosen
-            ]
+            chosen = dice.sample(names, 60)
+            keys = {name: f"{turn} {name} {who if name.endswith('1') else ''}" for name in chosen}  # most are shared
+            writes = [write(name, versions[name] + 1, f"{who}-{turn}-{name}", key=keys[name]) for name in chosen]
             again = [write(name, versions[name] + 2, f"{who}-{turn}-{name}-again") for name in chosen[:3]]
-            return writes + again * (turn % 2)
+            return writes + again * (turn % 4 == 3 and who == "one")
 
         batches = batch("one"), batch("other")
         results = await asyncio.gather(*(opened.write(part) for opened, part in zip(two, batches, strict=True)))
@@ -211,6 +209,43 @@ async def test_two_instances_writing_the_same_orders_have_one_winner_each(
             versions[name] += len(won)
     for name in names:
         assert [entry.event.version for entry in await two[0].timeline(name)] == list(range(1, versions[name] + 1))
+
+
+def creation(name: str, who: str) -> Write:
+    return write(name, event_id=f"{who} {name}")
+
+
+def change(name: str, who: str) -> Write:
+    return write(name, 2, f"{who} {name}")
+
+
+def answered(name: str, who: str) -> Write:
+    return write(f"{who} {name}", key=name)
+
+
+@pytest.mark.parametrize("kind", [creation, change, answered], ids=lambda kind: kind.__name__)
+async def test_instances_wait_for_each_other_in_one_order(
+    databases: Databases,
+    two: tuple[PostgresOrderStore, PostgresOrderStore],
+    bare: asyncpg.Connection,
+    kind: Callable[[str, str], Write],
+) -> None:
+    """Whatever order their batches have: the one goes first, and PostgreSQL has no deadlock to solve."""
+    names, before = ["a", "m", "z"], databases.deadlocks()
+    if kind is change:
+        await two[0].write([write(name) for name in names])
+    blocker = bare.transaction()
+    await blocker.start()
+    await store_batch(bare, rounds_of([kind("m", "somebody")]))
+    tasks = [
+        asyncio.create_task(opened.write([kind(name, who) for name in order]))
+        for opened, who, order in zip(two, ("one", "other"), (names, names[::-1]), strict=True)
+    ]
+    await somebody_waits(bare, 2)
+    await blocker.rollback()
+    results = [await task for task in tasks]
+    assert sorted(sum(isinstance(outcome, Stored) for outcome in result) for result in results) == [0, 3]
+    assert databases.deadlocks() == before
 
 
 @pytest.mark.slow

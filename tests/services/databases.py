@@ -48,6 +48,11 @@ class Databases:
         self.server.sql(_EMPTY)
         return self.server.url()
 
+    def deadlocks(self) -> int:
+        """How many transactions the server has ended so far to solve a deadlock."""
+        log = self.server.folder / "postgres.log"
+        return log.read_text(errors="replace").count("deadlock detected")
+
     def stop(self) -> None:
         """End the server, if it was started."""
         if self._server is not None:

@@ -96,8 +96,8 @@ UP = (
     # after waiting for another transaction (a first try of the same writes, perhaps) only a later statement sees its
     # rows. So nothing is asked in the statement that may have waited.
     #
-    # Everybody waits for locks in one order - answers, rows to change, rows to create, each sorted - so that two
-    # instances do not deadlock.
+    # Everybody waits for locks in one order - rows to change, answers, rows to create, each sorted - so that two
+    # instances do not deadlock. (Of a batch in several rounds all rows to change are locked before the first.)
     """
     CREATE FUNCTION ordering_cart.store_writes(
       slots int[], expected int[], aggregate_ids text[], versions int[], event_ids text[], topics text[], keys bytea[],
@@ -119,7 +119,16 @@ UP = (
       changed int;
       place int;
       found bigint;
+      changes_any boolean := EXISTS (SELECT FROM unnest(expected) AS u (expected) WHERE u.expected > 0);
     BEGIN
+      IF changes_any THEN
+        PERFORM FROM ordering_cart.orders o
+        WHERE o.order_id = ANY (ARRAY(
+          SELECT u.aggregate_id FROM unnest(aggregate_ids, expected) AS u (aggregate_id, expected) WHERE u.expected > 0
+        ))
+        ORDER BY o.order_id FOR UPDATE;
+      END IF;
+
       IF cardinality(answer_slots) > 0 THEN
         WITH recorded AS (
           INSERT INTO ordering_cart.answers AS a (key, fingerprint, status, etag, body, recorded_at)
@@ -144,12 +153,7 @@ UP = (
 
       -- Changes.
       numbers := array_fill(NULL::bigint, ARRAY[cardinality(slots)]);
-      IF EXISTS (SELECT FROM unnest(expected) AS u (expected) WHERE u.expected > 0) THEN
-        PERFORM FROM ordering_cart.orders o
-        WHERE o.order_id = ANY (ARRAY(
-          SELECT u.aggregate_id FROM unnest(aggregate_ids, expected) AS u (aggregate_id, expected) WHERE u.expected > 0
-        ))
-        ORDER BY o.order_id FOR UPDATE;
+      IF changes_any THEN
         FOR place, found IN
           UPDATE ordering_cart.orders o
           SET version = u.version, event_id = u.event_id, schema = u.schema, state = u.body
