@@ -10,12 +10,13 @@ from types import TracebackType
 from typing import Any
 
 import attrs
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from fastavro import parse_schema, schemaless_reader
 
 PATIENCE = 120.0
 PREFIX_BYTES = 5
+STRANGER = "\0stranger "
 
 
 def plain_key(key: bytes) -> str:
@@ -32,13 +33,15 @@ def avro_key(key: bytes) -> str:
 class Arrivals:
     """Reads a topic as it grows, from its beginning, with nothing of ours.
 
-    ``counts``: records by order id. ``strangers``: records whose key is not the id in their value.
+    ``counts``: records by order id. ``strangers``: records whose key is not the id in their value. ``patience``:
+    seconds without any news after which what is missing stays missing.
     """
 
     bootstrap: str
     topic: str
     schema: Path
     key_of: Callable[[bytes], str]
+    patience: float = PATIENCE
     counts: Counter[str] = attrs.Factory(Counter)
     strangers: int = 0
     _acknowledged: set[str] = attrs.Factory(set)
@@ -71,7 +74,7 @@ class Arrivals:
     def await_count(self, records: int) -> float:
         """Wait until the topic holds so many records, or give up; the seconds it took."""
         began = time.monotonic()
-        while self.ends() < records and time.monotonic() - began < PATIENCE:
+        while self.ends() < records and time.monotonic() - began < self.patience:
             time.sleep(0.01)
         return time.monotonic() - began
 
@@ -81,17 +84,24 @@ class Arrivals:
         missing = {order_id for order_id in self._acknowledged if order_id not in self.counts}
         self._consumer.resume(self._partitions)
         last = time.monotonic()
-        while (missing or self.counts.total() < self.ends()) and time.monotonic() - last < PATIENCE:
+        while (missing or self.counts.total() < self.ends()) and time.monotonic() - last < self.patience:
             for message in self._consumer.consume(5_000, 0.05):
                 if message.error() is not None:
                     raise SystemExit(f"{self.topic}: {message.error()}")
                 last = time.monotonic()
-                order_id = self.key_of(message.key())
-                value = schemaless_reader(io.BytesIO(message.value()[PREFIX_BYTES:]), self._parsed, None)
-                self.strangers += order_id != value["orderId"]
+                order_id = self._id_in(message)
                 self.counts[order_id] += 1
                 missing.discard(order_id)
         self._consumer.pause(self._partitions)
+
+    def _id_in(self, message: Message) -> str:
+        """The order that a record's key names; a stranger is counted under no order's id."""
+        value: Any = schemaless_reader(io.BytesIO((message.value() or b"")[PREFIX_BYTES:]), self._parsed, None)
+        order_id = self.key_of(message.key() or b"")
+        if order_id == value["orderId"]:
+            return order_id
+        self.strangers += 1
+        return f"{STRANGER}{self.strangers}"
 
     @property
     def acknowledged(self) -> int:
@@ -111,4 +121,4 @@ class Arrivals:
     @property
     def surplus(self) -> int:
         """How many orders are there that nobody was told of: in flight when the load hung up."""
-        return len(self.counts) - (self.acknowledged - self.missing)
+        return len(self.counts) - self.strangers - (self.acknowledged - self.missing)

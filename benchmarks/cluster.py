@@ -144,7 +144,7 @@ def visit(started: Started, results: Results, seconds: int) -> None:
     arrivals.await_ids(warmed)
     series = asyncio.run(paced(started.port, None, PACED_RATE, PACED_SECONDS, "P", invented))
     results.post_ms.append(series.post)
-    arrivals.await_ids(f"P-{number}" for number in range(len(series.post)))
+    arrivals.await_ids(series.ids)
     results.same.append(closed_loop(started, load.create_invented("S"), seconds))
     if results.name != cluster_report.PEER:
         results.carts.append(closed_loop(started, load.create("C"), seconds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from tests.services.jars import version
 if TYPE_CHECKING:
     from benchmarks.cluster import Measured, Results
 
+LOAD_BUSY_MAX = 0.9
 PEER, POSTGRES, SQLITE = "seed-style peer", "ours, PostgreSQL", "ours, SQLite"
 SAME, CART = "`{orderId, numItems: 3}`", "a cart of 3 items"
 
@@ -44,6 +46,8 @@ def closed_loop(report: Report, peer: Results, rivals: Sequence[Results]) -> Non
     for results in rivals:
         row(report, results.name, CART, results.carts)
     report.add()
+    if any(statistics.median(one.load_busy for one in results.same) > LOAD_BUSY_MAX for results in (peer, *rivals)):
+        report.add("- **The load's core was the limit in some row, not the server: the ratios say little.**")
     for results in rivals:
         pairs = list(zip(results.same, peer.same, strict=True))
         faster = Spread.of([mine.run.rps / its.run.rps for mine, its in pairs])

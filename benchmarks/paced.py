@@ -4,6 +4,7 @@ Requests start at their scheduled times whatever the answers do, so a slow serve
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
 
@@ -14,10 +15,12 @@ from benchmarks.load import ITEMS
 
 @attrs.frozen
 class Paced:
-    """Milliseconds: from a request's scheduled time to its answer, and from the answer to the order's visibility."""
+    """Milliseconds: from a request's scheduled time to its answer, and from the answer to the order's visibility.
+    ``ids``: what was answered 201."""
 
-    post: list[float]
-    visible: list[float]
+    post: list[float] = attrs.Factory(list)
+    visible: list[float] = attrs.Factory(list)
+    ids: list[str] = attrs.Factory(list)
 
 
 class Connection:
@@ -64,6 +67,7 @@ async def _one(cart: Connection, order: Connection | None, order_id: str, body: 
     paced.post.append((answered - due) * 1e3)
     if status != 201:
         raise SystemExit(f"POST answered {status}")
+    paced.ids.append(order_id)
     if order is None:
         return
     status, _ = await order.ask("GET", f"/api/order-details?orderId={order_id}&wait=10")
@@ -81,28 +85,30 @@ async def paced(
     body_of: Callable[[str], str] = cart_of,
 ) -> Paced:
     """Run the open loop with the ids ``prefix-0``, ``prefix-1``...; every order is waited for, where there is a port to
-    ask. Ends the program if one is not answered 201."""
-    results = Paced([], [])
-    free = [(Connection(cart_port), Connection(order_port) if order_port else None) for _ in range(64)]
-    every = list(free)
-    tasks: set[asyncio.Task[None]] = set()
-    began = time.perf_counter() + 0.1
+    ask. Ends the program if one is not answered 201, or not found."""
+    results = Paced()
+    free: list[tuple[Connection, Connection | None]] = []
+    every: list[tuple[Connection, Connection | None]] = []
+
+    def pair() -> tuple[Connection, Connection | None]:
+        """The connections that were used last, or new ones: a slow server must not delay the next request."""
+        if not free:
+            every.append((Connection(cart_port), Connection(order_port) if order_port else None))
+            free.append(every[-1])
+        return free.pop()
 
     async def serve(number: int, due: float) -> None:
-        pair = free.pop()
-        order_id = f"{prefix}-{number}"
-        await _one(*pair, order_id, body_of(order_id), due, results)
-        free.append(pair)
+        order_id, used = f"{prefix}-{number}", pair()
+        await _one(*used, order_id, body_of(order_id), due, results)
+        free.append(used)
 
-    for number in range(int(rate * seconds)):
-        due = began + number / rate
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        task = asyncio.create_task(serve(number, due))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await asyncio.gather(*tasks)
-    for pair in every:
-        for connection in pair:
-            if connection is not None:
-                connection.close()
+    began = time.perf_counter() + 0.1
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(int(rate * seconds)):
+            due = began + number / rate
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            tasks.create_task(serve(number, due))
+    for connection in itertools.chain.from_iterable(every):
+        if connection is not None:
+            connection.close()
     return results

@@ -17,6 +17,7 @@ from tests.architecture.test_sources import imported_roots, sources
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ["requirements.lock", "requirements-dev.lock"]
+EVERY_LOCK = [*LOCKS, "benchmarks/peers/requirements.lock"]
 
 NEEDED = [Requirement(each) for each in PROJECT["project"]["dependencies"]]
 OPTIONAL = [Requirement(each) for extra in PROJECT["project"]["optional-dependencies"].values() for each in extra]
@@ -42,7 +43,7 @@ def module_of(requirement: Requirement) -> str:
     return requirement.name.replace("-", "_")
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", EVERY_LOCK)
 def test_a_lock_names_no_place(lock: str) -> None:
     """Where packages come from is the machine's business."""
     text = (ROOT / lock).read_text()
@@ -51,7 +52,7 @@ def test_a_lock_names_no_place(lock: str) -> None:
     assert not re.search(r"^\s*(-i|-f|--index-url|--extra-index-url|--find-links)\b", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", EVERY_LOCK)
 def test_every_pin_has_a_hash(lock: str) -> None:
     """What is installed is what was tested."""
     bare = [block for block in blocks(lock) if not re.match(r"\S+==\S+ .*\\\n +--hash=sha256:[0-9a-f]{64}", block)]
