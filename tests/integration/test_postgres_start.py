@@ -227,3 +227,19 @@ async def test_a_closed_store_stays_closed(databases: Databases) -> None:
     with pytest.raises(StoreUnavailable):
         await store.summary()
     await store.close()
+
+
+async def test_a_close_leaves_no_connection_behind(databases: Databases) -> None:
+    """Whatever is being asked or connected meanwhile."""
+    store = PostgresOrderStore(databases.empty())
+    asking = [asyncio.create_task(store.get(f"order-{number}")) for number in range(12)]
+    await asyncio.sleep(0)  # they have begun to connect
+    await store.close()
+    await asyncio.wait(asking)
+    assert [task.exception() for task in asking if not isinstance(task.exception(), StoreUnavailable | None)] == []
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ordering'"
+    watcher = await asyncpg.connect(databases.server.url())
+    async with asyncio.timeout(60):
+        while await watcher.fetchval(count):
+            pass
+    await watcher.close()

@@ -123,6 +123,8 @@ class Database:
         try:
             with _bounded(connection, _CONNECT_SECONDS):
                 await require_fit(connection, self._schema)
+            if self._closed:  # meanwhile
+                raise StoreUnavailable(_CLOSED)
         except BaseException:
             connection.terminate()
             raise
@@ -207,7 +209,9 @@ class Database:
                 raise
             finally:
                 self._in_use.discard(connection)
-                if not connection.is_closed():
+                if self._closed:
+                    connection.terminate()
+                elif not connection.is_closed():
                     self._idle.append(connection)
         finally:
             self._slots.release()
