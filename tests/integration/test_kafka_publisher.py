@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from ordering.adapters.kafka.connection import KafkaConnection
-from ordering.application.failures import Refused
 from ordering.adapters.kafka.publisher import KafkaPublisher
-from ordering.application.failures import BrokerUnavailable
+from ordering.application.failures import BrokerUnavailable, Refused
 from ordering.application.messages import Acked, OutgoingRecord, Rejected, Unsent
 from tests.services.mock_cluster import Api, BrokerError, MockCluster
 from tests.services.reading import log_of
