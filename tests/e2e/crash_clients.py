@@ -79,11 +79,14 @@ def read_ledger(path: Path) -> dict[str, list[Attempt]]:
 class Client:
     """Creates orders and moves them along, one request at a time, repeating with the same key what got no answer.
 
-    ``pause`` is the longest time in seconds it rests before a change: 0 is as much load as it can make.
+    ``pause`` is the longest time in seconds it rests before a change: 0 is as much load as it can make; ``again`` how
+    long it rests before it repeats one.
     """
 
-    def __init__(self, name: str, url: str, ledger: Ledger, seed: int, pause: float = 0.0) -> None:
-        self._name, self._url, self._ledger, self._pause = name, url, ledger, pause
+    def __init__(
+        self, name: str, url: str, ledger: Ledger, seed: int, pause: float = 0.0, *, again: float = 0.02
+    ) -> None:
+        self._name, self._url, self._ledger, self._pause, self._again = name, url, ledger, pause, again
         self._random = random.Random(seed)
         self._known: dict[str, str] = {}
         self._made = 0
@@ -135,7 +138,7 @@ class Client:
                 self._ledger.answer(number, None, None)
                 if not headers:
                     return False
-                await asyncio.sleep(0.02)  # the system is down or coming up; there is no event to wait for
+                await asyncio.sleep(self._again)  # the system is down or coming up; there is no event to wait for
                 continue
             version = int(answer.headers["etag"].strip('"')) if answer.is_success else None
             self._ledger.answer(number, answer.status_code, version)
@@ -145,5 +148,5 @@ class Client:
                 raise AssertionError(f"{method} {order} {target} answered {answer.status_code}: {answer.text}")
             if answer.status_code == 500 and not headers:
                 return False  # the outcome is unknown, as after a lost answer
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(self._again)
         return False

@@ -1,6 +1,7 @@
 """Named broken builds: copies of the source with one promise broken, which the crash test must catch."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -38,9 +39,9 @@ MUTANTS = {
 }
 
 
-def build(name: str, folder: Path) -> Path:
+def build(name: str, folder: Path, mutants: Mapping[str, Mutant] = MUTANTS) -> Path:
     """Write the broken build into a folder; what to put in front of PYTHONPATH."""
-    mutant = MUTANTS[name]
+    mutant = mutants[name]
     copy = folder / "ordering"
     shutil.copytree(SOURCE, copy, symlinks=False, ignore=shutil.ignore_patterns("__pycache__"))
     path = copy / mutant.path

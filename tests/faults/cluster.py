@@ -148,13 +148,18 @@ class Cluster:
         )
         self.instances: list[Instance] = []
 
-    def prepare(self, partitions: int = 3) -> Cluster:
-        """Tables, topic and schemas, by the commands that people use."""
+    def prepare(self, partitions: int = 3, *, topic: bool = True) -> Cluster:
+        """Tables, topic and schemas, by the commands that people use; without the topic if it shall be missing."""
         if self.database is not None:
             ordering("migrate", "up", env=self.env)
-        ordering("topics", "ensure", env={**self.env, "ORDERING_PARTITIONS": str(partitions)})
+        if topic:
+            self.ensure_topic(partitions)
         ordering("schemas", "register", env=self.env)
         return self
+
+    def ensure_topic(self, partitions: int = 3) -> None:
+        """Make the topic by the command that people use."""
+        ordering("topics", "ensure", env={**self.env, "ORDERING_PARTITIONS": str(partitions)})
 
     def cart(self, *, start: bool = True, **settings: str) -> Instance:
         """Another cart service."""
