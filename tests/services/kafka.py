@@ -105,7 +105,9 @@ class Kafka(Part):
                 for name, password in self._scram_users.items()
                 for word in ("--add-scram", f"SCRAM-SHA-256=[name={name},password={password}]")
             ]
-            self._run("kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(properties), *scram)
+            # Not as a word of its own: an id may begin with a dash.
+            identity = f"--cluster-id={self.cluster_id}"
+            self._run("kafka.tools.StorageTool", "format", identity, "-c", str(properties), *scram)
         return Process(
             [*self._command(self.heap), "kafka.Kafka", properties],
             log=self.folder / "kafka.log",
