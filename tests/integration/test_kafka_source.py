@@ -12,7 +12,7 @@ from ordering.adapters.kafka.source import KafkaReader, KafkaSource
 from ordering.application.failures import BrokerUnavailable, LogChanged
 from ordering.application.messages import Acked, OutgoingRecord, Record
 from ordering.application.partitioning import partition_of
-from tests.services.fixtures import GivenKafka, kafka, real  # noqa: F401 -- a fixture
+from tests.services.fixtures import GivenKafka, real
 from tests.services.kafka import Kafka
 from tests.services.mock_cluster import MockCluster
 from tests.services.topics import Topics
@@ -25,7 +25,7 @@ Source = KafkaSource | KafkaReader
 
 
 @pytest.fixture(scope="session")
-def topics(kafka: Kafka | GivenKafka) -> Topics:  # noqa: F811 -- the fixture
+def topics(kafka: Kafka | GivenKafka) -> Topics:
     """A real broker."""
     return Topics(kafka.bootstrap)
 
@@ -325,7 +325,7 @@ def java_producer(broker: Kafka, topic: str, lines: bytes) -> None:
     )
 
 
-async def test_keys_land_where_javas_producer_puts_them(topic: str, kafka: Kafka | GivenKafka) -> None:  # noqa: F811
+async def test_keys_land_where_javas_producer_puts_them(topic: str, kafka: Kafka | GivenKafka) -> None:
     """A thousand keys through Kafka's own console producer, with its default partitioner."""
     if isinstance(kafka, GivenKafka):
         pytest.skip("Java's producer: needs our own Kafka, not the one of compose")

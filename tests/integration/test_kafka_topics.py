@@ -7,7 +7,7 @@ import pytest
 from ordering.adapters.kafka.connection import KafkaConnection
 from ordering.adapters.kafka.topics import describe, ensure
 from ordering.application.failures import BrokerUnavailable, Refused
-from tests.services.fixtures import GivenKafka, kafka  # noqa: F401 -- a fixture
+from tests.services.fixtures import GivenKafka
 from tests.services.kafka import Kafka
 from tests.services.topics import Topics
 
@@ -17,7 +17,7 @@ TOPIC = "ensured-events"
 
 
 @pytest.fixture
-def broker(kafka: Kafka | GivenKafka) -> Iterator[Topics]:  # noqa: F811 -- the fixture
+def broker(kafka: Kafka | GivenKafka) -> Iterator[Topics]:
     """A real broker without the topic."""
     found = Topics(kafka.bootstrap)
     found.delete(TOPIC)

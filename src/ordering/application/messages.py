@@ -146,7 +146,7 @@ class OutgoingRecord:
 
 @attrs.frozen
 class Acked:
-    """The log has the record durably. ``offset`` may be unknown (a de-duplicated retry): never require it."""
+    """The log has the record durably. An adapter that is not told the ``offset`` has to know otherwise that it has."""
 
     offset: int | None
 

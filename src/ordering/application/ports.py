@@ -176,7 +176,7 @@ class RelayLease(Protocol):
 class EventPublisher(Protocol):
     """The way into the log.
 
-    Records of one call keep their order within a partition. ``publish`` answers per record and in order: Acked means
+    Records of one key keep their order; one that was sent again may have moved behind another key's. ``publish`` answers per record and in order: Acked means
     the log has it durably; Rejected never changes by retrying; Unsent may be in the log or not. Never raises for a
     record. Callers never have two versions of one key under way at once.
     """

@@ -182,6 +182,8 @@ class OutboxRelay:
                 await self._park(event, result.reason)
             else:
                 self._unsent(event, result.reason)
+        if self._leading and self._gate.undeliverable is not None:
+            self._show(self._late())  # an acknowledgement may end the outage: nobody has to wait for the next tick
         self._settle()
 
     async def _outgoing(self, event: NewEvent) -> OutgoingRecord:

@@ -16,7 +16,7 @@ from ordering.adapters.sqlite.log import SqlitePublisher, SqliteSource, log_path
 from ordering.application.failures import BrokerUnavailable
 from ordering.application.messages import Lag, LogIdentity, Polled
 from ordering.application.ports import EventPublisher, EventSource
-from tests.services.fixtures import GivenKafka, kafka  # noqa: F401 -- a fixture
+from tests.services.fixtures import GivenKafka
 from tests.services.kafka import Kafka
 from tests.services.mock_cluster import MockCluster
 from tests.services.topics import Topics
@@ -204,7 +204,7 @@ def mock_cluster() -> Iterator[MockCluster]:
 
 
 @pytest.fixture(scope="session")
-def topics(kafka: Kafka | GivenKafka) -> Iterator[Topics]:  # noqa: F811 -- the fixture
+def topics(kafka: Kafka | GivenKafka) -> Iterator[Topics]:
     """A real broker."""
     found = Topics(kafka.bootstrap)
     yield found

@@ -11,10 +11,7 @@ from ordering.adapters.avro.confluent import ConfluentRegistry
 from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.adapters.avro.registry_api import RegistryApi
 from ordering.adapters.avro.subjects import SchemaSubjects
-from tests.services.registries import registry
 from tests.services.registry_stub import RegistryStub
-
-__all__ = ["registry"]
 
 OURS, INHERITED = released.load()
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 def cluster_cart(settings: Settings, observer: ServiceObserver, exits: AsyncExitStack) -> tuple[Cart, Opening]:
     """The cart service on Kafka and its store, and what has to be opened before it runs."""
+    connection(settings).check()
     store, opening = _stored(exits, settings.cart_database, lambda: embedded.order_store(settings, exits), _order_store)
     cart = cart_of(
         settings,
@@ -45,6 +46,7 @@ def cluster_cart(settings: Settings, observer: ServiceObserver, exits: AsyncExit
 
 def cluster_order(settings: Settings, observer: ServiceObserver, exits: AsyncExitStack) -> tuple[Order, Opening]:
     """The order service in its consumer group, and what has to be opened before it runs."""
+    connection(settings).check()
     views, opening = _stored(exits, settings.order_database, lambda: embedded.read_model(settings, exits), _read_model)
     order = order_of(
         settings,
