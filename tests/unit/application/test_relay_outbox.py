@@ -304,6 +304,17 @@ async def test_the_gate_closes_when_an_event_waits_longer_than_five_seconds(benc
     assert bench.closed is None
 
 
+async def test_the_gate_opens_with_the_acknowledgement_not_with_the_next_tick(bench: RelayBench) -> None:
+    """Clients that were refused until a late acknowledgement came are not refused any longer than that."""
+    bench.publisher.seconds = 8.2
+    await bench.commit("a")
+    await passing(7)
+    assert bench.closed is not None
+    while not bench.logged("a"):
+        await passing(0.01)
+    assert bench.closed is None
+
+
 async def test_an_old_event_is_no_outage_for_a_relay_that_just_saw_it(runtime: VirtualRuntime) -> None:
     """Age counts from when this relay first saw the event: a restart after a day does not refuse for that."""
     bench = RelayBench(runtime)
