@@ -29,6 +29,11 @@ def tell(report: Report, every: Sequence[Results]) -> None:
         "AvroSerializer, produce and flush per request; uvloop, httptools, no logs. It keeps nothing through a "
         "restart; each row of ours is durable before it is answered.\n"
     )
+    if any(statistics.median(one.load_busy for one in results.same) > LOAD_BUSY_MAX for results in every):
+        report.add(
+            "**The load's core was the limit in some row, not the server's (is the machine busy with something "
+            "else?): figures and verdicts of this run say little.**\n"
+        )
     closed_loop(report, peer, rivals)
     open_loop(report, peer, rivals)
     arrived(report, every)
@@ -46,8 +51,6 @@ def closed_loop(report: Report, peer: Results, rivals: Sequence[Results]) -> Non
     for results in rivals:
         row(report, results.name, CART, results.carts)
     report.add()
-    if any(statistics.median(one.load_busy for one in results.same) > LOAD_BUSY_MAX for results in (peer, *rivals)):
-        report.add("- **The load's core was the limit in some row, not the server: the ratios say little.**")
     for results in rivals:
         pairs = list(zip(results.same, peer.same, strict=True))
         faster = Spread.of([mine.run.rps / its.run.rps for mine, its in pairs])

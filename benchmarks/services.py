@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 
@@ -13,6 +14,8 @@ from tests.services.lifeline import children
 from tests.services.postgres import Postgres
 from tests.services.processes import Process
 from tests.services.registry import Registry
+
+Part = TypeVar("Part", Kafka, Registry, Postgres)
 
 
 @attrs.frozen
@@ -33,9 +36,9 @@ def on_the_load_core() -> Iterator[Services]:
     before = os.sched_getaffinity(0)
     with ExitStack() as exits:
         # PostgreSQL with its default settings but the address: fsync and synchronous_commit are on.
-        services = Services(
-            exits.enter_context(Kafka()), exits.enter_context(Registry()), exits.enter_context(Postgres())
-        )
+        services = Services(_ended(exits, Kafka()), _ended(exits, Registry()), _ended(exits, Postgres()))
+        for part in (services.kafka, services.registry, services.postgres):
+            part.start()
         # Only now: a JVM that starts on one core chooses other garbage collectors and compilers than people run.
         for part in (services.kafka, services.registry, services.postgres):
             _keep(part.process, LOAD_CORE)
@@ -44,6 +47,12 @@ def on_the_load_core() -> Iterator[Services]:
             yield services
         finally:
             os.sched_setaffinity(0, before)
+
+
+def _ended(exits: ExitStack, part: Part) -> Part:
+    """The part, which ends with the block, started or not."""
+    exits.callback(part.stop)
+    return part
 
 
 def _keep(process: Process | None, core: int) -> None:
