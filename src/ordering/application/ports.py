@@ -176,9 +176,9 @@ class RelayLease(Protocol):
 class EventPublisher(Protocol):
     """The way into the log.
 
-    Records of one key keep their order; one that was sent again may have moved behind another key's. ``publish`` answers per record and in order: Acked means
-    the log has it durably; Rejected never changes by retrying; Unsent may be in the log or not. Never raises for a
-    record. Callers never have two versions of one key under way at once.
+    Records of one key keep their order; one that was sent again may have moved behind another key's. ``publish``
+    answers per record and in order: Acked means the log has it durably; Rejected never changes by retrying; Unsent may
+    be in the log or not. Never raises for a record. Callers never have two versions of one key under way at once.
     """
 
     @property
