@@ -105,7 +105,7 @@ def test_the_lock_and_the_wheel_serve_from_an_empty_folder(
         try:
             answers = [health(port, process, log) for port in ports]
             process.send_signal(signal.SIGINT)
-            status = process.wait(timeout=30)
+            status = process.wait(timeout=120)
         finally:
             process.kill()
 
@@ -124,7 +124,7 @@ def free_ports(count: int) -> list[int]:
 
 def health(port: int, process: subprocess.Popen[bytes], log: Path) -> dict[str, object]:
     """Return the answer of /health/ready once it is a good one, within half a minute."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5) as answer:

@@ -98,11 +98,11 @@ def test_quantizing_writes_an_amount_with_the_decimals_of_its_currency(
 def test_an_extreme_exponent_takes_no_time(amount: str, examine: Callable[[Decimal], object]) -> None:
     """An exponent of a million (or 10^18) is answered in under 10 ms; converting it would take seconds."""
     value = Decimal(amount)
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     examine(value)
 
-    assert time.perf_counter() - begun < 0.01
+    assert time.process_time() - begun < 0.01
 
 
 @pytest.mark.parametrize(("amount", "expected"), [("1e999999", False), ("1E-999999", True), ("1e40", False)])

@@ -146,14 +146,14 @@ def test_a_text_that_is_no_number_of_seconds_is_a_fault(text: str | None, code: 
 @pytest.mark.parametrize("text", ["9" * 200_000, "0" * 200_000, "-" * 200_000, " " * 200_000])
 def test_a_long_text_takes_no_time(text: str) -> None:
     """Every reader answers a 200,000 character text in under 20 ms."""
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     read_order_id(text, "it")
     read_topic_name(text, "it")
     read_whole_number(text, "it", 1, 10)
     read_seconds(text, "it", 0, 30)
 
-    assert time.perf_counter() - begun < 0.02
+    assert time.process_time() - begun < 0.02
 
 
 def test_a_fault_tells_the_bounds() -> None:

@@ -116,11 +116,11 @@ def test_the_number_of_faults_is_bounded() -> None:
 )
 def test_a_hostile_body_takes_no_time(document: object) -> None:
     """The largest of a kind that fits into a body is judged in under 100 ms (most in under 5)."""
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     try:
         read(document)
     except InvalidInput as error:
         str(error)
 
-    assert time.perf_counter() - begun < 0.1
+    assert time.process_time() - begun < 0.1

@@ -91,9 +91,9 @@ async def test_a_bomb_of_items_costs_no_more_than_the_cap_allows(record: Record,
     """The worst body of 256 KiB stays below 40 MiB and a second."""
     tracemalloc.start()
     try:
-        before = time.perf_counter()
+        before = time.process_time()
         [answer] = await OrderEventDecoder(BuiltInRegistry(), CODEC).decode([bomb(record, count, item)])
-        assert time.perf_counter() - before < 2
+        assert time.process_time() - before < 2
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
