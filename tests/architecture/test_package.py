@@ -108,6 +108,7 @@ def test_the_lock_and_the_wheel_serve_from_an_empty_folder(
             status = process.wait(timeout=120)
         finally:
             process.kill()
+            process.wait()
 
     assert [answer["status"] for answer in answers] == ["ready", "ready"]
     assert status == 0, log.read_text()
