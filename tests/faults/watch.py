@@ -27,6 +27,7 @@ class Watch:
     def __init__(self, url: str, ledger: Ledger, name: str, pause: float = 0.02) -> None:
         self._url, self._ledger, self._name, self._pause = url, ledger, name, pause
         self.answers: list[Answer] = []
+        self._ending = False
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Watch:
@@ -35,13 +36,13 @@ class Watch:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        self._ending = True  # a request that is cut off would look like one that got no answer
+        await self._task
 
     async def _run(self) -> None:
         async with httpx.AsyncClient(base_url=self._url, timeout=60) as http:
             number = 0
-            while True:
+            while not self._ending:
                 number += 1
                 order = f"{self._name}-{number}"
                 ticket, sent = self._ledger.attempt(order, "pending"), time.monotonic()
