@@ -140,6 +140,27 @@ async def test_a_group_of_two_hands_partitions_over_without_losing_or_doubling(
         assert [one.offset for one in seen if one.partition == partition] == list(range(610))
 
 
+async def test_an_instance_id_that_is_still_taken_is_waited_for(
+    topics: Topics, topic: str, opened: list[Source | KafkaPublisher]
+) -> None:
+    """As after a crash: the broker refuses the id until the former member's session ends, and the client gives up for
+    good at the first refusal."""
+    connection = KafkaConnection(topics.bootstrap, QUICK)
+    former, later = (
+        Member(
+            KafkaSource(connection, f"{topic}-group", topic, lambda: 0, protocol="consumer", instance_id="a"), {}, []
+        )
+        for _ in range(2)
+    )
+    opened += [former.source, later.source]
+    await publish(topics.bootstrap, topic, {0: 1})
+    await until([former], lambda: former.assigned == {0, 1, 2})
+    with pytest.raises(BrokerUnavailable, match="who had our instance id is still in the group"):
+        await working(later)
+    await former.source.close()
+    await until([later], lambda: later.assigned == {0, 1, 2} and len(later.seen) == 1)
+
+
 @pytest.mark.parametrize("kind", ["classic", "consumer", "reader"])
 async def test_a_topic_that_grows_is_consumed(
     topics: Topics, topic: str, kind: str, opened: list[Source | KafkaPublisher]

@@ -54,6 +54,7 @@ _REASONS: Final[dict[int, str]] = {
     KafkaError.MSG_SIZE_TOO_LARGE: "the record is larger than the broker takes",
     KafkaError.INVALID_RECORD: "the broker finds the record invalid",
     KafkaError.FENCED_INSTANCE_ID: "another consumer uses our instance id",
+    KafkaError.UNRELEASED_INSTANCE_ID: "who had our instance id is still in the group, until its session ends",
     KafkaError.UNSUPPORTED_ASSIGNOR: "the broker does not know our assignor",
     KafkaError.UNSUPPORTED_VERSION: "the broker does not support this",
     KafkaError._UNSUPPORTED_FEATURE: "the broker does not support this",
@@ -87,6 +88,11 @@ _DOUBTFUL_TOPIC: Final = frozenset(
 # Nothing can be done until a person changes something.
 _HOPELESS: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
 
+_FATAL_TEXTS: Final[dict[str, int]] = {
+    "instance ID is still used": KafkaError.UNRELEASED_INSTANCE_ID,
+    "fenced by other consumer": KafkaError.FENCED_INSTANCE_ID,
+}
+
 
 def error_of(failure: BaseException) -> KafkaError | None:
     """The driver's error inside an exception, if it is one of the driver's."""
@@ -95,9 +101,23 @@ def error_of(failure: BaseException) -> KafkaError | None:
     return None
 
 
+def code_of(error: KafkaError) -> int:
+    """The error's code; of a consumer's fatal error the one behind it, which only its text tells."""
+    if error.code() == KafkaError._FATAL:
+        for fragment, code in _FATAL_TEXTS.items():
+            if fragment in (error.str() or ""):
+                return code
+    return error.code()
+
+
 def reason_of(error: KafkaError) -> str:
     """What we tell about an error."""
-    return _REASONS.get(error.code()) or f"the broker answers with an error ({error.name()})"
+    return _REASONS.get(code_of(error)) or f"the broker answers with an error ({error.name()})"
+
+
+def is_fatal(error: KafkaError) -> bool:
+    """Whether the client that told it does nothing any more."""
+    return error.fatal() or error.code() == KafkaError._FATAL
 
 
 def is_of_the_record(error: KafkaError) -> bool:

@@ -15,7 +15,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from ordering.adapters.kafka.backlog import Backlog
 from ordering.adapters.kafka.connection import Config, KafkaConnection
-from ordering.adapters.kafka.errors import error_of, is_doubtful, is_out_of_range, is_telling, reason_of
+from ordering.adapters.kafka.errors import (
+    code_of,
+    error_of,
+    is_doubtful,
+    is_fatal,
+    is_out_of_range,
+    is_telling,
+    reason_of,
+)
 
 POLL_SECONDS: Final = 0.1
 SETTLING_SECONDS: Final = 0.005
@@ -52,6 +60,8 @@ class Fetcher:
         """Why the consumer cannot reach a broker, as far as it knows; whoever has verified it clears it."""
         self.denied: str | None = None
         """Why the consumer may not read; ends with the next assignment or record."""
+        self.spent = False
+        """Whether this consumer will never read again, and another one may."""
         self.doubtful = False
         """Whether the topic may be another one by now."""
         self.resumed = False
@@ -225,7 +235,7 @@ class Fetcher:
             self.down = reason_of(error)
             self._tell()
         elif error.fatal():
-            self.denied = reason_of(error)
+            self._denied(error)
             self._tell()
 
     def _failed(self, error: KafkaError, message: Message | None) -> None:
@@ -238,5 +248,11 @@ class Fetcher:
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self.down = reason_of(error)
         elif not error.retriable() and error.code() != KafkaError._MAX_POLL_EXCEEDED:
-            self.denied = reason_of(error)
+            self._denied(error)
         self._tell()
+
+    def _denied(self, error: KafkaError) -> None:
+        self.denied = reason_of(error)
+        # Whoever has taken our instance id shall keep it: two that take it from each other would never rest.
+        if is_fatal(error) and code_of(error) != KafkaError.FENCED_INSTANCE_ID:
+            self.spent = True

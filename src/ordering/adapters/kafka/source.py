@@ -144,7 +144,16 @@ class _Source:
             await self._check(self._unchecked)
             self._unchecked = {}
         if fetcher.denied is not None:
+            if fetcher.spent:
+                await self._give_up(fetcher)
             raise BrokerUnavailable(fetcher.denied)
+
+    async def _give_up(self, fetcher: Fetcher) -> None:
+        """The client does nothing any more after a fatal error: the next poll begins with another one."""
+        self._fetcher = None
+        fetcher.stop()
+        await asyncio.to_thread(fetcher.join, CLOSE_SECONDS)
+        self._backlog.revoke(self._backlog.assigned())
 
     async def _verify(self) -> TopicFacts:
         """Recognise the log. The first one seen is the one it has to stay."""
@@ -271,7 +280,7 @@ class KafkaReader(_Source):
         self._partitions = 0
 
     def _start(self) -> Fetcher:
-        self._doubt = True  # the question that follows tells the partitions
+        self._doubt, self._partitions = True, 0  # the question that follows tells the partitions
         return Fetcher(self._connection, self._config, self._topic, self._backlog, self._tell)
 
     def _described(self, fetcher: Fetcher, facts: TopicFacts) -> None:
