@@ -24,6 +24,7 @@ REFUSED_SECONDS = 2.0
 HANGING_SECONDS = 6.0
 BACK_SECONDS = 2.0
 DRAINED_SECONDS = 30.0
+UNREACHABLE = ("no broker can be reached", "the broker does not answer in time")
 
 _LAST = "SELECT coalesce(max(seq), 0) FROM ordering_cart.outbox"
 _WAITING = "SELECT count(*) FROM ordering_cart.outbox WHERE seq <= $1"
@@ -185,7 +186,7 @@ async def _down_at_start(parts: Parts) -> Outcome:
         await asyncio.to_thread(parts.kafka.kill)
         cart.start(wait=False)
         order.start(wait=False)
-        causes = {one.name: await load.until_not_ready(one, "broker") for one in (cart, order)}
+        causes = {one.name: await load.until_not_ready(one, *UNREACHABLE) for one in (cart, order)}
         refused = [await load.place(cart, trial.ledger, f"early-{number}") for number in range(3)]
         await asyncio.to_thread(parts.kafka.start)
         return await _comes_up(trial, f"started without a broker ({causes})", refused)

@@ -59,16 +59,16 @@ async def readiness(instance: Instance) -> Readiness:
     return Readiness(answer.status_code, tuple(answer.json()["causes"]))
 
 
-async def until_not_ready(instance: Instance, because: str) -> str:
-    """Wait until it answers that it is not ready, with a cause that holds this text; that cause."""
+async def until_not_ready(instance: Instance, *because: str) -> str:
+    """Wait until it answers that it is not ready, with a cause that holds one of these texts; that cause."""
     deadline = time.monotonic() + PATIENCE
     while True:
         said = await readiness(instance)
         _assert_alive(instance)
-        told = [cause for cause in said.causes if because in cause]
+        told = [cause for cause in said.causes if any(text in cause for text in because)]
         if said.status == 503 and told:
             return told[0]
-        assert time.monotonic() < deadline, f"{instance.name} does not say '{because}', it says {said}"
+        assert time.monotonic() < deadline, f"{instance.name} does not say {because}, it says {said}"
         await asyncio.sleep(0.02)
 
 

@@ -90,7 +90,9 @@ class Parts:
         self._exits.close()
 
     def _started(self, make: Callable[[], AnyPart]) -> AnyPart:
-        return self._exits.enter_context(make())
+        made = make()
+        self._exits.enter_context(made)
+        return made
 
     @cached_property
     def kafka(self) -> Kafka:
