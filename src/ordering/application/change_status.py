@@ -42,14 +42,18 @@ class ChangeStatus:
         PreconditionFailed, IllegalTransition, KeyReused, KeyInFlight, a NotStored error or OutcomeUnknown.
         """
         with self._keys.held(context.once):
-            replay = await self._keys.replay(context.once)
-            if replay is not None:
-                return replay
             for _ in range(ATTEMPTS):
-                order = await self._load(wanted.order_id)
-                if if_match is not None and order.version not in if_match:
-                    raise PreconditionFailed(order.order_id, order.version)
-                order, write = self._decide(order, wanted, context)
+                found = await self._load(wanted.order_id)
+                # Asked for after the state: another instance may be storing this very request, and a state that has
+                # its change must not be judged as if it were somebody else's.
+                replay = await self._keys.replay(context.once)
+                if replay is not None:
+                    return replay
+                if found is None:
+                    raise OrderNotFound(wanted.order_id)
+                if if_match is not None and found.version not in if_match:
+                    raise PreconditionFailed(found.order_id, found.version)
+                order, write = self._decide(found, wanted, context)
                 if write is None:
                     return order
                 outcome = await self._commit.submit(write)
@@ -59,10 +63,10 @@ class ChangeStatus:
                     return order
             raise Contended(wanted.order_id)
 
-    async def _load(self, order_id: str) -> Order:
+    async def _load(self, order_id: str) -> Order | None:
         stored = await self._repository.get(order_id)
         if stored is None:
-            raise OrderNotFound(order_id)
+            return None
         order = self._codec.decode(stored.encoded).order
         return order if order.version == stored.version else attrs.evolve(order, version=stored.version)
 

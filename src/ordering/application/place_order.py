@@ -39,6 +39,10 @@ class PlaceOrder:
             if self._gate.closed is not None:
                 # A closed gate refuses new changes only: an id that is taken is answered as always.
                 if await self._repository.get(order.order_id) is not None:
+                    # Taken by this very request, perhaps: another instance stored it since the key was looked up.
+                    replay = await self._keys.replay(context.once)
+                    if replay is not None:
+                        return replay
                     raise DuplicateOrder(order.order_id)
                 self._gate.check()
             outcome = await self._commit.submit(self._recorder.write(order, event, context))
