@@ -124,19 +124,24 @@ class Kafka(Part):
         ]
         return [str(self._java), f"-Xmx{heap}", "-Djava.awt.headless=true", *told, "-cp", f"{self._jars}/*"]
 
-    def _run(self, name: str, *arguments: str) -> str:
+    def _run(self, name: str, *arguments: str, given: str = "") -> str:
         short_lived = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         command = [*self._command("256m"), *short_lived, name, *arguments]
-        return run(command, folder=self.folder, env=_environment())
+        return run(command, folder=self.folder, env=_environment(), given=given)
 
-    def tool(self, name: str, *arguments: str, bootstrap: str = "") -> str:
+    def tool(self, name: str, *arguments: str, bootstrap: str = "", given: str = "") -> str:
         """Run one of Kafka's command-line tools against this node and return its output; StartFailed when it fails.
 
+        It may also be against another one, at *bootstrap*; this one need not run then. The tool reads *given*.
         *name* is the class under ``org.apache.kafka.tools``: ``TopicCommand``, ``consumer.ConsoleConsumer``,
         ``consumer.group.ConsumerGroupCommand``, ``BrokerApiVersionsCommand``.
         """
         return self._run(
-            f"org.apache.kafka.tools.{name}", "--bootstrap-server", bootstrap or self.bootstrap, *arguments
+            f"org.apache.kafka.tools.{name}",
+            "--bootstrap-server",
+            bootstrap or self.bootstrap,
+            *arguments,
+            given=given,
         )
 
     def answers(self) -> bool:

@@ -69,7 +69,7 @@ class Process:
     """One running command in its own session.
 
     Until it is detached, it ends when this Python process ends, however that ends, and *folder* goes with it.
-    Its standard error, and its standard output unless *output* takes it, are appended to *log*.
+    Its standard error, and its standard output unless *output* takes it, are appended to *log*. It reads *given*.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class Process:
         env: Mapping[str, str] | None = None,
         user: str = "",
         output: IO[bytes] | None = None,
+        given: IO[bytes] | None = None,
     ) -> None:
         self.log = log
         words = [str(word) for word in command]
@@ -90,7 +91,7 @@ class Process:
                 wrapper = [sys.executable, "-I", "-S", str(_LIFELINE), str(theirs.fileno()), user, str(folder)]
                 self._popen = subprocess.Popen(
                     [*wrapper, *words],
-                    stdin=subprocess.DEVNULL,
+                    stdin=given or subprocess.DEVNULL,
                     stdout=output or said,
                     stderr=said,
                     cwd=folder,
@@ -166,10 +167,23 @@ class Process:
             time.sleep(0.03)
 
 
-def run(command: Sequence[str | Path], *, folder: Path, env: Mapping[str, str] | None = None, user: str = "") -> str:
-    """Run a command to its end and return what it printed; it ends with us, too. StartFailed when it fails."""
-    with tempfile.TemporaryFile() as printed:
-        process = Process(command, log=folder / "tools.log", folder=folder, env=env, user=user, output=printed)
+def run(
+    command: Sequence[str | Path],
+    *,
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    user: str = "",
+    given: str = "",
+) -> str:
+    """Run a command that reads *given* to its end and return what it printed; StartFailed when it fails.
+
+    It ends with us, too.
+    """
+    log = folder / "tools.log"
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as typed:
+        typed.write(given.encode())
+        typed.seek(0)
+        process = Process(command, log=log, folder=folder, env=env, user=user, output=printed, given=typed)
         status = process.wait()
         printed.seek(0)
         text = printed.read().decode(errors="replace")
