@@ -69,6 +69,8 @@ class Fetcher:
         self._fetched_at = 0.0
         self.out_of_range: dict[int, int] = {}
         """Partitions whose position (at most) the log does not have."""
+        self._ended: set[int] = set()
+        """Partitions the client has stopped fetching at such an error: it does not take a seek for them any more."""
         self._thread = threading.Thread(target=self._run, name="kafka-source", daemon=True)
 
     def join_group(self) -> None:
@@ -168,12 +170,27 @@ class Fetcher:
         placed = []
         for partition, offset in self._backlog.targets().items():
             with contextlib.suppress(KafkaException):  # its fetching has not begun yet: again in a moment
-                self._consumer.seek(TopicPartition(self._topic, partition, offset))
+                if partition in self._ended:
+                    self._begin_again(partition, offset)
+                else:
+                    self._consumer.seek(TopicPartition(self._topic, partition, offset))
                 self._backlog.placed(partition, offset)
                 placed.append(partition)
         if placed and not self._stalled:
             self._resume(placed)  # together, so that one fetch asks for all of them
         return len(self._backlog.reached()) == len(self._backlog.assigned())
+
+    def _begin_again(self, partition: int, offset: int) -> None:
+        places = self._places([partition], offset)
+        if self._incremental:
+            self._consumer.incremental_unassign(places)
+            self._consumer.incremental_assign(places)
+        else:
+            reached = {**self._backlog.reached(), partition: offset}
+            mine = self._backlog.assigned()
+            self._consumer.assign([TopicPartition(self._topic, one, reached.get(one, 0)) for one in mine])
+            self._consumer.pause(self._places(one for one in mine if one not in reached))
+        self._ended.discard(partition)
 
     def _resume(self, partitions: Iterable[int]) -> None:
         with contextlib.suppress(KafkaException):
@@ -214,6 +231,7 @@ class Fetcher:
             consumer.assign(places)
         if places:
             consumer.pause(places)
+        self._ended.difference_update(mine)
         self._backlog.assign(mine)
         self.denied = None
         self._tell()
@@ -241,8 +259,13 @@ class Fetcher:
     def _failed(self, error: KafkaError, message: Message | None) -> None:
         if is_out_of_range(error) and message is not None:
             partition = message.partition() or 0
-            with self._lock:
-                self.out_of_range[partition] = self._backlog.reached().get(partition, 0)
+            self._ended.add(partition)
+            reached = self._backlog.reached().get(partition)
+            # A partition just assigned may have been asked for from its beginning, before it was paused: that is no
+            # position of ours, and the one that comes is checked by itself.
+            if reached is not None:
+                with self._lock:
+                    self.out_of_range[partition] = reached
         elif is_doubtful(error) or is_out_of_range(error):
             self.doubtful = True
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
