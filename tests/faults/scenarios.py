@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.faults import broker, registry
+from tests.faults import broker, database, instances, races, registry
 from tests.faults.outcome import Outcome
 
 SCENARIOS: dict[str, tuple[Callable[..., Outcome], dict[str, Any], dict[str, Any]]] = {
@@ -18,6 +18,13 @@ SCENARIOS: dict[str, tuple[Callable[..., Outcome], dict[str, Any], dict[str, Any
     "registry-down-at-cold-start": (registry.down_at_cold_start, {}, {}),
     "registry-hangs": (registry.hangs, {"hanging": 5.0}, {"hanging": 20.0}),
     "unknown-schema-then-known": (registry.unknown_then_known, {"orders": 3}, {"orders": 50}),
+    "database-cut": (database.database_cut, {"cuts": 12}, {"cuts": 100}),
+    "database-restart": (database.database_restart, {"restarts": 1}, {"restarts": 5}),
+    "low-id": (database.low_id, {"orders": 300}, {"orders": 5_000}),
+    "instance-killed": (instances.instance_killed, {"kills": 8}, {"kills": 100}),
+    "instance-paused": (instances.instance_paused, {"pauses": 2}, {"pauses": 20}),
+    "two-instances-race": (races.two_instances_race, {"orders": 90}, {"orders": 1_500}),
+    "seen-from-elsewhere": (instances.seen_from_elsewhere, {"orders": 50}, {"orders": 200}),
 }
 
 

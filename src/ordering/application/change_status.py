@@ -44,8 +44,8 @@ class ChangeStatus:
         with self._keys.held(context.once):
             for _ in range(ATTEMPTS):
                 found = await self._load(wanted.order_id)
-                # Asked for after the state: another instance may be storing this very request, and a state that has
-                # its change must not be judged as if it were somebody else's.
+                # Asked for after the state: another instance may store this very request meanwhile, and its
+                # change must not be judged as somebody else's.
                 replay = await self._keys.replay(context.once)
                 if replay is not None:
                     return replay

@@ -129,3 +129,31 @@ async def test_growth_cannot_be_asked_during_an_outage_and_that_harms_nothing(ru
     await passing(2)
     assert bench.logged("a") == [1]
     assert not bench.running.done()
+
+
+async def test_what_comes_while_a_batch_is_under_way_goes_in_one(runtime: VirtualRuntime) -> None:
+    """Not in as many as may be under way at once: small requests cost a broker and its client most."""
+    bench = RelayBench(runtime, limits=RelayLimits(publishes_at_once=4)).start()
+    await passing(1)
+    bench.publisher.seconds = 0.03
+    for name in "abcde":
+        await bench.commit(name)
+        await passing(0.001)
+    await passing(0.2)
+    assert bench.publisher.batches == [["a:1"], ["b:1", "c:1", "d:1", "e:1"]]
+
+
+async def test_a_batch_that_stalls_holds_up_only_itself(runtime: VirtualRuntime) -> None:
+    """Others go beside it, as many as are allowed, each key still one after the other."""
+    bench = RelayBench(runtime, limits=RelayLimits(publishes_at_once=3)).start()
+    await passing(1)
+    bench.publisher.seconds = 4
+    for name in ("a", "b", "c", "d", "a"):
+        await bench.commit(name)
+        await passing(0.1)
+    assert bench.publisher.batches == [["a:1"], ["b:1"], ["c:1"]]
+    await passing(4)
+    assert bench.publisher.batches[3:] == [["d:1", "a:2"]]
+    await passing(5)
+    assert bench.logged("a") == [1, 2]
+    assert await bench.unpublished() == []
