@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tests.e2e import crash_mutants
 from tests.e2e.crash_mutants import Mutant
-from tests.faults import mutants_store
+from tests.faults import mutants_group
 
 MUTANTS: dict[str, Mutant] = {
     **crash_mutants.MUTANTS,
-    **mutants_store.MUTANTS,
+    **mutants_group.MUTANTS,
     # Outages are seen and do not close the gate.
     "outage-ignored": Mutant(
         "application/outage_gate.py",

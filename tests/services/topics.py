@@ -1,6 +1,7 @@
 """Topics of a real broker, by its administration calls."""
 
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
@@ -68,6 +69,12 @@ class Topics:
         """Delete the records before an offset."""
         place = TopicPartition(topic, partition, before)
         self._client.delete_records([place])[place].result(SECONDS)
+
+    def move(self, group: str, topic: str, positions: Mapping[int, int]) -> None:
+        """Set the positions the broker keeps for a group, which must have no members."""
+        places = [TopicPartition(topic, partition, at) for partition, at in positions.items()]
+        asked = ConsumerGroupTopicPartitions(group, places)
+        self._client.alter_consumer_group_offsets([asked])[group].result(SECONDS)
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """The positions the broker keeps for a group."""
