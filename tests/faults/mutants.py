@@ -6,10 +6,11 @@ from pathlib import Path
 
 from tests.e2e import crash_mutants
 from tests.e2e.crash_mutants import Mutant
-from tests.faults import mutants_group
+from tests.faults import mutants_group, mutants_store
 
 MUTANTS: dict[str, Mutant] = {
     **crash_mutants.MUTANTS,
+    **mutants_store.MUTANTS,
     **mutants_group.MUTANTS,
     # Outages are seen and do not close the gate.
     "outage-ignored": Mutant(
@@ -47,7 +48,7 @@ MUTANTS: dict[str, Mutant] = {
     "never-probes-again": Mutant(
         "application/relay_outbox.py",
         "        if self._fault is not None:\n            await self._probe()\n",
-        "        if self._fault is not None and not self._partitions:\n            await self._probe()\n",
+        "        if self._fault is not None and not self._recount_at:\n            await self._probe()\n",
     ),
     # Only new events are judged, never those that wait at the producer.
     "waiting-is-no-outage": Mutant(

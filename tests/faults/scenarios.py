@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.faults import broker, group, readers, registry, topic
+from tests.faults import broker, database, group, instances, races, readers, registry, topic
 from tests.faults.outcome import Outcome
 
 SCENARIOS: dict[str, tuple[Callable[..., Outcome], dict[str, Any], dict[str, Any]]] = {
@@ -48,6 +48,13 @@ SCENARIOS: dict[str, tuple[Callable[..., Outcome], dict[str, Any], dict[str, Any
     "topic-recreated": (topic.recreated, {"events": 100}, {"events": 2_000}),
     "topic-elsewhere": (topic.elsewhere, {"events": 60}, {"events": 1_000}),
     "topic-trimmed": (topic.trimmed, {"events": 60}, {"events": 1_000}),
+    "database-cut": (database.database_cut, {"cuts": 12}, {"cuts": 100}),
+    "database-restart": (database.database_restart, {"restarts": 1}, {"restarts": 5}),
+    "low-id": (database.low_id, {"orders": 300}, {"orders": 5_000}),
+    "instance-killed": (instances.instance_killed, {"kills": 8}, {"kills": 100}),
+    "instance-paused": (instances.instance_paused, {"pauses": 2}, {"pauses": 20}),
+    "two-instances-race": (races.two_instances_race, {"orders": 90}, {"orders": 1_500}),
+    "seen-from-elsewhere": (instances.seen_from_elsewhere, {"orders": 50}, {"orders": 200}),
 }
 
 
