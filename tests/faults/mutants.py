@@ -50,16 +50,19 @@ MUTANTS: dict[str, Mutant] = {
         "        if self._fault is not None:\n            await self._probe()\n",
         "        if self._fault is not None and not self._recount_at:\n            await self._probe()\n",
     ),
-    # Only new events are judged, never those that wait at the producer.
-    "waiting-is-no-outage": Mutant(
-        "application/relay_outbox.py", "        if waited > self._limits.late_seconds:\n", "        if waited < 0:\n"
+    # Neither events that wait at the producer nor the question for the topic's size tell that a broker hangs.
+    "hanging-is-no-outage": Mutant(
+        "application/relay_outbox.py",
+        '    recount_seconds: float = 10.0\n    """How often the topic is asked whether it has grown."""\n'
+        "    late_seconds: float = 5.0\n",
+        "    recount_seconds: float = 600.0\n    late_seconds: float = 600.0\n",
     ),
     # A service that asks the broker before it starts does not start without one.
     "needs-the-broker-at-start": Mutant(
         "adapters/kafka/publisher.py",
-        "        self._producer = connection.open(Producer, self._config)\n        self._loop",
-        "        self._producer = connection.open(Producer, self._config)\n"
-        "        self._producer.list_topics(timeout=1.0)\n        self._loop",
+        "        self._loop: asyncio.AbstractEventLoop | None = None\n        self._open",
+        "        self._producer.list_topics(timeout=1.0)\n"
+        "        self._loop: asyncio.AbstractEventLoop | None = None\n        self._open",
     ),
     # The schema's id is asked for at every event.
     "id-never-kept": Mutant(
