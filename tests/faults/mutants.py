@@ -70,11 +70,11 @@ MUTANTS: dict[str, Mutant] = {
         "        if known is not None:\n            return known\n        if schema not in self._released",
         "        if schema not in self._released",
     ),
-    # A question to the registry stops everything else in the process.
+    # A question to the registry stops everything else in the process while it is tried three times.
     "registry-blocks-the-loop": Mutant(
         "adapters/avro/confluent.py",
         "            async with asyncio.timeout(self._api.timeout_seconds):\n                return await ask()\n",
-        "            time.sleep(self._api.timeout_seconds)\n            return await ask()\n",
+        "            time.sleep(3 * self._api.timeout_seconds)\n            return await ask()\n",
     ),
     # An unknown id stops the partition, not the order.
     "unknown-id-stops-all": Mutant(
