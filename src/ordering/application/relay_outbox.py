@@ -14,12 +14,11 @@ from collections.abc import Iterable
 
 import attrs
 
+from ordering.application.addressing import Addressing
 from ordering.application.failures import BrokerUnavailable, StoreUnavailable
-from ordering.application.framing import frame
 from ordering.application.group_commit import StoredEvents
-from ordering.application.messages import Acked, NewEvent, OutgoingRecord, PublishResult, Rejected, Unsent
+from ordering.application.messages import Acked, NewEvent, PublishResult, Rejected, Unsent
 from ordering.application.outage_gate import OutageGate
-from ordering.application.partitioning import partition_of
 from ordering.application.ports import EventPublisher, Observer, Outbox, RelayLease, Runtime, SchemaIds
 
 _Ref = tuple[str, int]
@@ -33,6 +32,8 @@ class RelayLimits:
     window_max: int = 8_192
     followers_max: int = 16
     publishes_at_once: int = 1
+    stall_seconds: float = 0.05
+    """How long a batch has to be under way before another one is sent beside it: what waits meanwhile goes in one."""
     mark_pause_seconds: float = 0.02
     sweep_seconds: float = 1.0
     tick_seconds: float = 0.5
@@ -42,6 +43,18 @@ class RelayLimits:
     """How often the topic is asked whether it has grown."""
     late_seconds: float = 5.0
     """An event that waits longer than this, counted from when this relay first saw it, means an outage."""
+
+
+class _Turn:
+    """The right to begin a batch, given away once."""
+
+    def __init__(self, turns: asyncio.Semaphore) -> None:
+        self._turns: asyncio.Semaphore | None = turns
+
+    def give_away(self) -> None:
+        if self._turns is not None:
+            self._turns.release()
+            self._turns = None
 
 
 class OutboxRelay:
@@ -76,9 +89,7 @@ class OutboxRelay:
         """Aggregates whose event under way came from a sweep: more may wait behind it in the database."""
         self._seen: dict[_Ref, float] = {}
         """When this relay first saw an event it has not delivered yet; oldest first."""
-        self._partitions: dict[str, int] = {}
-        self._found: dict[str, int] = {}
-        """How many partitions topics really have, as far as people were told."""
+        self._addressing = Addressing(outbox, publisher, schema_ids, observer)
         self._recount_at = 0.0
         self._fault: str | None = "the relay has not reached the broker yet"
         self._doubt: str | None = None
@@ -87,6 +98,7 @@ class OutboxRelay:
         self._leading = False
         self._has_ready, self._has_acked, self._has_news = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._has_nudge = asyncio.Event()
+        self._turns = asyncio.Semaphore(1)
         self._settled = asyncio.Event()
 
     # ------------------------------------------------------------------ coming in
@@ -163,15 +175,21 @@ class OutboxRelay:
             if not self._ready:
                 self._has_ready.clear()
                 await self._has_ready.wait()
+            await self._turns.acquire()
+            turn = _Turn(self._turns)
+            # A batch that stalls (one partition of many has no leader just now) gives its turn away before its end.
+            stall = self._runtime.call_later(self._limits.stall_seconds, turn.give_away)
             batch = [self._ready.popleft() for _ in range(min(len(self._ready), self._limits.batch_max))]
             if batch:
                 await self._publish(batch)
+            stall.cancel()
+            turn.give_away()
 
     async def _publish(self, batch: list[NewEvent]) -> None:
         began = self._runtime.monotonic()
         results: Iterable[PublishResult]
         try:
-            results = await self._publisher.publish([await self._outgoing(event) for event in batch])
+            results = await self._publisher.publish([await self._addressing.record(event) for event in batch])
         except (BrokerUnavailable, StoreUnavailable) as error:
             results = [Unsent(str(error))] * len(batch)
         self._observer.measured("publish_seconds", self._runtime.monotonic() - began)
@@ -185,30 +203,6 @@ class OutboxRelay:
         if self._leading and self._gate.undeliverable is not None:
             self._show(self._late())  # an acknowledgement may end the outage: nobody has to wait for the next tick
         self._settle()
-
-    async def _outgoing(self, event: NewEvent) -> OutgoingRecord:
-        schema_id = await self._schema_ids.id_of(event.encoded.schema)
-        partitions = self._partitions.get(event.topic)
-        if partitions is None:
-            partitions = await self._count_partitions(event.topic)
-        return OutgoingRecord(
-            event.topic,
-            partition_of(event.key, partitions),
-            event.key,
-            frame(schema_id, event.encoded.body),
-            event.headers,
-            event.occurred_at // 1000,
-        )
-
-    async def _count_partitions(self, topic: str) -> int:
-        found = await self._publisher.partition_count(topic)
-        recorded = await self._outbox.partitions(topic, found)
-        if recorded != found and self._found.get(topic) != found:
-            # Keys keep their partitions for ever, so growth changes nothing for us; people should know.
-            self._observer.alarmed("topic.partitions_differ", topic=topic, recorded=recorded, found=found)
-        self._partitions[topic], self._found[topic] = recorded, found
-        self._recount_at = self._runtime.monotonic() + self._limits.recount_seconds
-        return recorded
 
     def _acknowledged(self, event: NewEvent) -> None:
         aggregate = event.aggregate_id
@@ -341,7 +335,7 @@ class OutboxRelay:
             await self._probe()
         elif self._runtime.monotonic() >= self._recount_at:
             with contextlib.suppress(BrokerUnavailable, StoreUnavailable):  # deliveries show whether there is trouble
-                await self._count_partitions(self._topic)
+                await self._recount()
         try:
             leading = await self._lease.renew(self._late())
             if leading and not self._leading:
@@ -365,13 +359,17 @@ class OutboxRelay:
         try:
             await self._publisher.probe()
             await self._schema_ids.id_of(self._schema)
-            await self._count_partitions(self._topic)
+            await self._recount()
         except (BrokerUnavailable, StoreUnavailable) as error:
             self._fault = str(error)
             return
         self._fault = None
         self._observer.changed("relay.delivering", topic=self._topic)
         self._has_news.set()
+
+    async def _recount(self) -> None:
+        await self._addressing.count(self._topic)
+        self._recount_at = self._runtime.monotonic() + self._limits.recount_seconds
 
     def _late(self) -> str | None:
         if self._fault is not None:
