@@ -210,7 +210,7 @@ async def test_people_are_told_in_one_line_without_secrets_why_there_is_no_datab
         assert "\n" not in str(refused.value)
     passing = {
         f"postgresql://ordering:s3cret@{HOST}:{nobody}/x": "cannot be reached",
-        url + "?sslmode=require": "connection to the database broke",
+        url + "?sslmode=require": "the server does not speak TLS",
     }
     for address, reason in passing.items():
         with pytest.raises(StoreUnavailable, match=reason) as unavailable:

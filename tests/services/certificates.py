@@ -28,7 +28,7 @@ class Authority:
         self.ca = folder / f"{name}.pem"
         self.ca.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, *hosts: str) -> tuple[Path, Path]:
+    def issue(self, name: str, *hosts: str, expired: bool = False) -> tuple[Path, Path]:
         """(certificate, key) for somebody who is called ``name`` and answers at these hosts or addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
         extensions: list[tuple[x509.ExtensionType, bool]] = [
@@ -36,7 +36,7 @@ class Authority:
         ]
         if hosts:
             extensions.append((x509.SubjectAlternativeName([_host(host) for host in hosts]), False))
-        certificate = self._signed(_named(name), key, extensions)
+        certificate = self._signed(_named(name), key, extensions, until=-_VALID / 2 if expired else _VALID)
         files = self._folder / f"{self._name}-{name}.pem", self._folder / f"{self._name}-{name}.key"
         files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         files[1].write_bytes(
@@ -56,7 +56,12 @@ class Authority:
         return context
 
     def _signed(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extensions: list[tuple[x509.ExtensionType, bool]]
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        extensions: list[tuple[x509.ExtensionType, bool]],
+        *,
+        until: timedelta = _VALID,
     ) -> x509.Certificate:
         now = datetime.now(UTC)
         own = self._key.public_key()
@@ -67,7 +72,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - _VALID)
-            .not_valid_after(now + _VALID)
+            .not_valid_after(now + until)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(own), critical=False)
         )

@@ -47,7 +47,7 @@ class Postgres(Part):
         super().__init__(within)
         self.port = free_ports(1)[0]
         self.password = secrets.token_urlsafe(12)
-        self._user = "postgres" if os.geteuid() == 0 else ""
+        self.runs_as = "postgres" if os.geteuid() == 0 else ""
 
     def url(self, database: str = "ordering") -> str:
         """Return the address of a database, as DATABASE_URL has it."""
@@ -71,19 +71,19 @@ class Postgres(Part):
             [self._binaries / "postgres", "-D", data, *options],
             log=self.folder / "postgres.log",
             folder=self.folder,
-            user=self._user,
+            user=self.runs_as,
         )
 
     def _initialise(self, data: Path) -> None:
         password = self.folder / "password"
         password.touch(mode=0o600)
         password.write_text(self.password)
-        if self._user:
-            shutil.chown(self.folder, self._user)
-            shutil.chown(password, self._user)
+        if self.runs_as:
+            shutil.chown(self.folder, self.runs_as)
+            shutil.chown(password, self.runs_as)
         words = ["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", f"--username={USER}"]
         words += [f"--pwfile={password}", "-D", str(data)]
-        run([self._binaries / "initdb", *words], folder=self.folder, user=self._user)
+        run([self._binaries / "initdb", *words], folder=self.folder, user=self.runs_as)
         password.unlink()
 
     def answers(self) -> bool:

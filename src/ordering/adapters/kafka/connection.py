@@ -13,7 +13,8 @@ from typing import Any, Final, TypeVar
 import attrs
 from confluent_kafka import KafkaException
 
-from ordering.adapters.kafka.errors import error_of
+from ordering.adapters.kafka.diagnosis import LOGGER, Diagnosis
+from ordering.adapters.kafka.errors import error_of, refusal_of_settings
 from ordering.application.failures import Refused
 
 Client = TypeVar("Client")
@@ -42,7 +43,8 @@ _COMMON: Final[Mapping[str, Any]] = {
     "socket.timeout.ms": 10_000,
     "socket.keepalive.enable": True,
     "topic.metadata.refresh.interval.ms": 5_000,
-    "log.connection.close": False,
+    # Why a broker hung up is told in the log alone (`diagnosis` reads it, and does not pass it on).
+    "log.connection.close": True,
 }
 
 _COMMON_FIXED: Final[Mapping[str, Any]] = {
@@ -179,13 +181,19 @@ class KafkaConnection:
         """Configuration of a client that asks and changes, but neither writes nor reads records."""
         return self._config({}, {}, unfit=_PRODUCER_ONLY | _CONSUMER_ONLY)
 
-    def open(self, kind: Callable[..., Client], config: Config) -> Client:
+    def diagnosis(self) -> Diagnosis:
+        """What is to be given to ``open``, for those who ask why no broker is reached."""
+        return Diagnosis(self.options)
+
+    def open(self, kind: Callable[..., Client], config: Config, diagnosis: Diagnosis | None = None) -> Client:
         """A client. Connects in the background, if at all; its log goes to ``logging``. Raises Refused."""
+        diagnosis = diagnosis or self.diagnosis()
         try:
-            return kind(config, logger=_LOGGER)
+            return kind({"error_cb": diagnosis.heard, **config}, logger=diagnosis)
         except KafkaException as failure:
             error = error_of(failure)
-            raise Refused(f"Kafka settings: {self._masked(error.str() if error else str(failure))}") from None
+            told = refusal_of_settings(error.str() if error else str(failure))
+            raise Refused(f"Kafka settings: {self._masked(told)}") from None
         except (TypeError, ValueError) as failure:
             raise Refused(f"Kafka settings: {self._masked(str(failure))}") from None
 
@@ -230,5 +238,4 @@ class _Calm(logging.Filter):
         return True
 
 
-_LOGGER: Final = logging.getLogger("ordering.kafka")
-_LOGGER.addFilter(_Calm())
+LOGGER.addFilter(_Calm())

@@ -1,15 +1,15 @@
 """The one border between librdkafka's errors and ours, as a table."""
 
+import re
 from typing import Final
 
+import attrs
 from confluent_kafka import KafkaError, KafkaException
 
 from ordering.application.failures import BrokerUnavailable
 
 _CREDENTIALS = "the broker refuses our credentials"
-_TLS = (
-    "there is no TLS connection to the broker: its certificate, our CA, its host name or our own certificate is wrong"
-)
+_TLS = "there is no TLS connection to the broker"
 _TIMED_OUT = "the broker does not answer in time"
 _REPLICAS = "too few replicas are in sync"
 _LEADER = "a partition has no leader at the moment"
@@ -59,6 +59,79 @@ _REASONS: Final[dict[int, str]] = {
     KafkaError.UNSUPPORTED_VERSION: "the broker does not support this",
     KafkaError._UNSUPPORTED_FEATURE: "the broker does not support this",
 }
+
+_UNVERIFIED = (
+    "the broker's certificate cannot be verified: it is not signed by an authority that we trust, is made out to "
+    "another host name, or is out of date"
+)
+_NO_TLS = "the broker does not speak TLS at this address: another security protocol is needed"
+_NO_CERTIFICATE = "the broker asks for a client certificate, and we have none"
+_CERTIFICATE_REFUSED = (
+    "the broker does not accept our client certificate: it is out of date, or signed by an authority that the broker "
+    "does not trust"
+)
+
+
+@attrs.frozen
+class Told:
+    """What a text of librdkafka's means for people; None: nothing more than that no broker can be reached.
+
+    ``is_verdict``: a certificate was judged, and the text does not say why.
+    """
+
+    reason: str | None
+    is_verdict: bool = False
+
+
+# Much of what goes wrong while connecting has no code of its own; librdkafka's English has been stable for years, and
+# the tests of a real broker notice if that ends. All fragments of a row have to be there.
+_TEXTS: Final[tuple[tuple[tuple[str, ...], Told], ...]] = (
+    (("certificate verify failed",), Told(_UNVERIFIED, is_verdict=True)),
+    (("connecting to a PLAINTEXT broker listener",), Told(_NO_TLS)),
+    (("wrong version number",), Told(_NO_TLS)),
+    (("invalid credentials",), Told("the broker does not accept our user or password")),
+    (("Unsupported SASL mechanism",), Told(_REASONS[KafkaError.UNSUPPORTED_SASL_MECHANISM])),
+    (
+        ("not valid in current SASL state",),
+        Told("the broker does not ask for a user at this address: another security protocol is needed"),
+    ),
+    (
+        ("Disconnected: connection closed by peer", "in state APIVERSION_QUERY"),
+        Told("the broker closes each connection before it says a word: it may want TLS (another security protocol)"),
+    ),
+    (("Connect to ", " failed"), Told(None)),
+    (("Connection setup timed out", "in state CONNECT"), Told(None)),
+)
+_SETTINGS: Final = (
+    ("ssl.ca.location failed", "ssl.ca.location: no certificate can be read from the file that it names"),
+    (
+        "ssl.certificate.location failed",
+        "ssl.certificate.location: no certificate can be read from the file that it names",
+    ),
+    ("key values mismatch", "ssl.key.location: this is not the key of the certificate"),
+    (
+        "ssl.key.location failed",
+        "ssl.key.location: no private key can be read from the file that it names (with this ssl.key.password)",
+    ),
+)
+_ALERTS: Final = (
+    "alert bad certificate",
+    "alert certificate",  # required, unknown, expired, revoked
+    "alert unknown ca",
+    "alert unsupported certificate",
+)
+
+# No broker was reached, whatever the reason.
+_UNREACHED: Final = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError._MSG_TIMED_OUT,
+        KafkaError._DESTROY,
+    }
+)
 
 # The log will not take this very record, whoever sends it and whenever. Everything else concerns the topic or the
 # broker and may pass: missing rights too, because they keep out every record of the topic alike and an operator gives
@@ -138,6 +211,27 @@ def is_doubtful(error: KafkaError) -> bool:
 def is_telling(error: KafkaError) -> bool:
     """Whether the error explains why no broker can be reached, better than that none can be."""
     return error.code() in _HOPELESS or error.code() == KafkaError._RESOLVE
+
+
+def is_unreachable(error: KafkaError) -> bool:
+    """Whether the error only says that no broker was reached."""
+    return error.code() in _UNREACHED
+
+
+def told_by(text: str, *, has_certificate: bool) -> Told | None:
+    """What a line of librdkafka's log or an error's text means, if it is about reaching brokers.
+
+    ``has_certificate``: the client has a certificate of its own to show.
+    """
+    if any(alert in text for alert in _ALERTS):
+        return Told(_CERTIFICATE_REFUSED if has_certificate else _NO_CERTIFICATE)
+    return next((told for fragments, told in _TEXTS if all(fragment in text for fragment in fragments)), None)
+
+
+def refusal_of_settings(text: str) -> str:
+    """What we tell when librdkafka makes no client, with this reason of its own."""
+    told = next((told for fragment, told in _SETTINGS if fragment in text), text)
+    return re.sub(r"^Failed to create [a-z ]+: ", "", told)
 
 
 def unavailable(failure: BaseException) -> BrokerUnavailable:

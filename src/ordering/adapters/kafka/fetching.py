@@ -15,15 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from ordering.adapters.kafka.backlog import Backlog
 from ordering.adapters.kafka.connection import Config, KafkaConnection
-from ordering.adapters.kafka.errors import (
-    code_of,
-    error_of,
-    is_doubtful,
-    is_fatal,
-    is_out_of_range,
-    is_telling,
-    reason_of,
-)
+from ordering.adapters.kafka.errors import code_of, error_of, is_doubtful, is_fatal, is_out_of_range, reason_of
 
 POLL_SECONDS: Final = 0.1
 SETTLING_SECONDS: Final = 0.005
@@ -49,7 +41,8 @@ class Fetcher:
         self._incremental = "range" not in (strategy := str(config.get("partition.assignment.strategy", ""))) and (
             "roundrobin" not in strategy
         )
-        self._consumer = connection.open(Consumer, {**config, "error_cb": self._heard})
+        self._diagnosis = connection.diagnosis()
+        self._consumer = connection.open(Consumer, {**config, "error_cb": self._heard}, self._diagnosis)
         self._lock = threading.Lock()
         self._to_commit: dict[int, int] = {}
         self._to_assign: tuple[int, ...] = ()
@@ -72,6 +65,16 @@ class Fetcher:
         self._ended: set[int] = set()
         """Partitions the client has stopped fetching at such an error: it does not take a seek for them any more."""
         self._thread = threading.Thread(target=self._run, name="kafka-source", daemon=True)
+
+    @property
+    def outage(self) -> str | None:
+        """``down``, or better if more is known."""
+        return None if self.down is None else self._diagnosis.reason or self.down
+
+    def recovered(self) -> None:
+        """A broker has answered somebody, and the topic is the right one."""
+        self.down, self.doubtful = None, False
+        self._diagnosis.clear()
 
     def join_group(self) -> None:
         """Become a member of the group; the assignment comes by the backlog."""
@@ -246,14 +249,12 @@ class Fetcher:
         self._tell()
 
     def _heard(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self.down = self.down or reason_of(error)
-            self._tell()
-        elif is_telling(error):
-            self.down = reason_of(error)
-            self._tell()
-        elif error.fatal():
+        self._diagnosis.heard(error)
+        if error.fatal():
             self._denied(error)
+            self._tell()
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN or self._diagnosis.reason is not None:
+            self.down = reason_of(error)
             self._tell()
 
     def _failed(self, error: KafkaError, message: Message | None) -> None:

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin import OffsetSpec as _OffsetSpec  # type: ignore[attr-defined]  # exported, but not by name
 
 from ordering.adapters.kafka.connection import KafkaConnection
-from ordering.adapters.kafka.errors import error_of, reason_of, unavailable
+from ordering.adapters.kafka.errors import error_of, reason_of
 from ordering.application.failures import BrokerUnavailable
 from ordering.application.messages import LogIdentity
 
@@ -50,6 +50,7 @@ class Inquiries:
 
     def __init__(self, connection: KafkaConnection, topic: str) -> None:
         self._connection, self._topic = connection, topic
+        self._diagnosis = connection.diagnosis()
         self._client: AdminClient | None = None
         self._cluster_id: str | None = None
 
@@ -92,7 +93,7 @@ class Inquiries:
                 error = error_of(failure)
                 passing = error is not None and (error.retriable() or error.code() in _PASSING)
                 if not passing or clock() + RETRY_SECONDS >= deadline:
-                    raise unavailable(failure) from failure
+                    raise self._explained(failure) from failure
                 await self._refresh(deadline - clock())
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -110,13 +111,13 @@ class Inquiries:
             async with asyncio.timeout(seconds + 0.1):
                 found = await asyncio.gather(*map(asyncio.wrap_future, asked.values()))
         except TimeoutError as failure:
-            raise unavailable(failure) from failure
+            raise self._explained(failure) from failure
         return {place.partition: result.offset for place, result in zip(asked, found, strict=True)}
 
     async def _answer(self, question: "Future[Answer]", *, about: str = "") -> Answer:
         try:
             async with asyncio.timeout(ANSWER_SECONDS + 0.1):
-                return await asyncio.wrap_future(question)
+                answer = await asyncio.wrap_future(question)
         except (KafkaException, TimeoutError) as failure:
             error = error_of(failure)
             if error is not None and error.code() in {
@@ -124,12 +125,18 @@ class Inquiries:
                 KafkaError.TOPIC_AUTHORIZATION_FAILED,
             }:
                 raise BrokerUnavailable(f"{about}{reason_of(error)}") from failure
-            raise unavailable(failure) from failure
+            raise self._explained(failure) from failure
+        self._diagnosis.clear()
+        return answer
+
+    def _explained(self, failure: BaseException) -> BrokerUnavailable:
+        self._open()
+        return self._diagnosis.explain(failure)
 
     def _open(self) -> AdminClient:
         if self._client is None:
-            self._client = self._connection.open(AdminClient, self._connection.admin())
-        self._client.poll(0)  # what it logged
+            self._client = self._connection.open(AdminClient, self._connection.admin(), self._diagnosis)
+        self._client.poll(0)  # what it has to tell
         return self._client
 
 

@@ -17,7 +17,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from ordering.adapters.kafka.connection import KafkaConnection
-from ordering.adapters.kafka.errors import error_of, is_of_the_record, is_telling, reason_of, unavailable
+from ordering.adapters.kafka.errors import error_of, is_of_the_record, reason_of, unavailable
 from ordering.application.failures import BrokerUnavailable, Refused
 from ordering.application.messages import Acked, OutgoingRecord, PublishResult, Rejected, Unsent
 
@@ -77,14 +77,14 @@ class KafkaPublisher:
         """
         self._connection, self._topic, self._replaced = connection, topic, replaced
         self._config = {**connection.producer(message_timeout_seconds), "error_cb": self._heard}
-        self._producer = connection.open(Producer, self._config)
+        self._diagnosis = connection.diagnosis()
+        self._producer = connection.open(Producer, self._config, self._diagnosis)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._open: set[_Batch] = set()
         self._reports: list[_Report] = []
         """The thread's: what the producer reported since the loop was last told."""
         self._partitions: int | None = None
         self._outage: str | None = None
-        self._telling: str | None = None
         self._suspected = False
         self._asked: dict[str, Future[int]] = {}
         """The questions that are not answered yet, by topic: whoever asks the same meanwhile gets that answer."""
@@ -252,7 +252,7 @@ class KafkaPublisher:
 
     def _successor(self, old: Producer) -> Producer:
         try:
-            return self._connection.open(Producer, self._config)
+            return self._connection.open(Producer, self._config, self._diagnosis)
         except Refused as error:
             # It worked before, so it is this moment (no descriptors, no memory): the old one fails again, and so on.
             _LOGGER.error("PRODUCER cannot be made anew: %s", error)
@@ -266,9 +266,8 @@ class KafkaPublisher:
 
     def _heard(self, error: KafkaError) -> None:
         """librdkafka's own news, within ``poll``."""
-        if is_telling(error):
-            self._telling = reason_of(error)
-        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+        self._diagnosis.heard(error)
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._suspected = True
 
     def _tell(self, call: Callable[..., None], *arguments: object) -> None:
@@ -314,9 +313,11 @@ class KafkaPublisher:
         try:
             found = self._producer.list_topics(topic, timeout=seconds).topics[topic]
         except KafkaException as failure:
-            self._outage = self._telling or unavailable(failure).reason
-            raise BrokerUnavailable(self._outage) from failure
-        self._outage = self._telling = None
+            explained = self._diagnosis.explain(failure)
+            self._outage = explained.reason
+            raise explained from failure
+        self._diagnosis.clear()
+        self._outage = None
         if found.error is not None:
             raise BrokerUnavailable(f"topic {topic}: {reason_of(found.error)}")
         leaderless = sorted(number for number, one in found.partitions.items() if one.leader < 0)

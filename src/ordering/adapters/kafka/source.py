@@ -161,14 +161,14 @@ class _Source:
         try:
             facts = await self._inquiries.facts()
         except BrokerUnavailable as error:
-            if fetcher is not None and fetcher.down is not None:
-                raise BrokerUnavailable(fetcher.down) from error
+            if fetcher is not None and fetcher.outage is not None:
+                raise BrokerUnavailable(fetcher.outage) from error
             raise
         self._recognise(facts.identity)
         self._doubt = False
         self._verify_at = self._clock() + VERIFY_SECONDS
         if fetcher is not None:
-            fetcher.down, fetcher.doubtful = None, False
+            fetcher.recovered()
             self._described(fetcher, facts)
         return facts
 

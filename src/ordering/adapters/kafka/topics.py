@@ -19,10 +19,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, b
 )
 
 from ordering.adapters.kafka.connection import KafkaConnection
+from ordering.adapters.kafka.diagnosis import Diagnosis
 from ordering.adapters.kafka.errors import error_of, reason_of, unavailable
 from ordering.application.failures import BrokerUnavailable, Refused
 
 ANSWER_SECONDS: Final = 10.0
+REFUSED_SECONDS: Final = 2.0
+"""How much longer an answer is waited for once a broker has refused us: another one may not."""
+POLL_SECONDS: Final = 0.05
 
 MIN_IN_SYNC: Final = "min.insync.replicas"
 # The log is the history that read models are rebuilt from: nothing of it may go.
@@ -168,11 +172,33 @@ async def _answer(question: "Future[Answer]", *, missing: bool = False) -> Answe
 
 @asynccontextmanager
 async def _admin(connection: KafkaConnection) -> AsyncIterator[AdminClient]:
-    clients = [connection.open(AdminClient, connection.admin())]
+    """Gives up early, with the reason, when it becomes known why no broker can be reached."""
+    diagnosis = connection.diagnosis()
+    clients = [connection.open(AdminClient, connection.admin(), diagnosis)]
     try:
-        yield clients[0]
-    except BrokerUnavailable:
-        clients[0].poll(0)  # what the client logged about it
+        async with asyncio.timeout(None) as patience:
+            listening = asyncio.create_task(_listen(clients, diagnosis, patience))
+            try:
+                yield clients[0]
+            finally:
+                listening.cancel()
+                await asyncio.wait([listening])
+    except (BrokerUnavailable, TimeoutError) as failure:
+        await asyncio.to_thread(diagnosis.wait)
+        if diagnosis.reason is not None:
+            raise BrokerUnavailable(diagnosis.reason) from failure
         raise
     finally:
         await asyncio.to_thread(clients.clear)  # the last reference but ours ends with this block
+
+
+async def _listen(clients: list[AdminClient], diagnosis: Diagnosis, patience: asyncio.Timeout) -> None:
+    """Hear what the client has to tell."""
+    clock = asyncio.get_running_loop().time
+    while True:
+        clients[0].poll(0)
+        if diagnosis.reason is None:
+            patience.reschedule(None)
+        elif patience.when() is None:
+            patience.reschedule(clock() + REFUSED_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)

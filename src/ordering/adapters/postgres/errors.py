@@ -57,6 +57,7 @@ _REJECTED: Final = {
 _UNAVAILABLE: Final = {
     "25006": "the database is read-only",
     "25": "the transaction was ended by the server",
+    "28000": "the database does not let this user in from here (pg_hba.conf: user, address, TLS or certificate)",
     "28": "the database refuses this user or password",
     "3D000": "there is no such database",
     "3F000": "the database is not migrated (run `ordering migrate up`)",
@@ -92,6 +93,8 @@ _BROKEN: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (asyncpg.InternalClientError, "no server of the wanted kind can be reached"),
     (asyncpg.InterfaceError, "the connection to the database broke"),
 )
+_NO_TLS: Final = ("rejected SSL upgrade", "the server does not speak TLS, which the database's address asks for")
+"""What the driver says when a server has no TLS, as a broken connection like any other; and what that means."""
 _UNEXPECTED: Final = "unexpected database error"
 
 # Rolled back by the server because of others' transactions: the same again may well succeed.
@@ -142,9 +145,12 @@ def reason_of(error: BaseException) -> str:
     for length in (5, 2):
         if state[:length] in _UNAVAILABLE:
             return _UNAVAILABLE[state[:length]]
+    if isinstance(error, ConnectionError) and _NO_TLS[0] in str(error):
+        return _NO_TLS[1]
     for kind, reason in _BROKEN:
         if isinstance(error, kind):
-            return reason
+            verdict = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else ""
+            return f"{reason}: {verdict.rstrip('.')}" if verdict else reason
     return _UNEXPECTED
 
 
