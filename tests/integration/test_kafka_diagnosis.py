@@ -15,6 +15,8 @@ from ordering.adapters.kafka.diagnosis import Diagnosis, certificate_verdict
 from tests.services.certificates import Authority
 from tests.services.processes import HOST
 
+pytestmark = pytest.mark.process
+
 CREDENTIALS = "the broker does not accept our user or password"
 REFUSED = KafkaError(
     KafkaError._AUTHENTICATION,
@@ -81,7 +83,6 @@ async def listening(context: ssl.SSLContext) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(
     ("case", "told"),
     [
@@ -117,7 +118,6 @@ async def test_the_certificate_is_looked_at(tmp_path: Path, case: str, told: str
     assert verdict == told
 
 
-@pytest.mark.process
 async def test_the_verdict_takes_the_place_of_the_guess_until_something_else_is_heard(tmp_path: Path) -> None:
     """librdkafka has one text for all that can be wrong with a certificate."""
     authority = Authority(tmp_path)
