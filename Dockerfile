@@ -56,7 +56,7 @@ STOPSIGNAL SIGTERM
 
 # Alive is whoever answers on the service's port. Plain http.client: it takes a few milliseconds, loads nothing of the
 # application and follows no proxy setting.
-HEALTHCHECK --interval=5s --timeout=4s --start-period=30s --retries=3 CMD ["python", "-I", "-S", "-c", \
+HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=3 CMD ["python", "-I", "-S", "-c", \
     "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('API_PORT', '8000')), timeout=3); c.request('GET', '/health/live'); sys.exit(c.getresponse().status >= 500)"]
 
 ENTRYPOINT ["ordering"]

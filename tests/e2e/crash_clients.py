@@ -144,9 +144,14 @@ class Client:
             self._ledger.answer(number, answer.status_code, version)
             if answer.is_success:
                 return True
-            if answer.status_code not in (500, 503):
+            if answer.status_code not in (500, 503) and not _still_in_hand(answer):
                 raise AssertionError(f"{method} {order} {target} answered {answer.status_code}: {answer.text}")
             if answer.status_code == 500 and not headers:
                 return False  # the outcome is unknown, as after a lost answer
             await asyncio.sleep(self._again)
         return False
+
+
+def _still_in_hand(answer: httpx.Response) -> bool:
+    """Whether the attempt before, whose answer was not waited for, is not decided yet: repeating it tells."""
+    return answer.status_code == 409 and answer.json()["code"] == "idempotency-key-in-flight"
