@@ -60,7 +60,8 @@ class ClusterSettings:
         "KAFKA_GROUP_INSTANCE_ID",
         text(),
         None,
-        "static membership: one fixed name per instance; a restart within 10 s then moves no partition",
+        "static membership: one fixed name per instance; a restart within the session (10 s; with `consumer` the "
+        "broker's) then moves no partition",
     )
     kafka_security_protocol: SecurityProtocol = setting(
         "KAFKA_SECURITY_PROTOCOL", choice(SecurityProtocol), SecurityProtocol.PLAINTEXT, "how brokers are talked to"
