@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import chain, repeat
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
@@ -91,22 +92,19 @@ def steps(count: int) -> list[Step]:
 
 
 class Cutter:
-    """The watch of a proxy between asyncpg and PostgreSQL: cuts once at the step that it is armed with."""
+    """The watch of a proxy between asyncpg and PostgreSQL: cuts at the step that it is armed with."""
 
     def __init__(self) -> None:
         self._step: Step | None = None
+        self._again = False
         self._prepared: dict[tuple[int, bytes], str] = {}
         self._asked: dict[int, str | None] = {}
         self.seen: set[str] = set()
         """What statements were for, so far."""
 
-    def arm(self, step: Step) -> None:
-        """Cut the next link that comes to this step."""
-        self._step = step
-
-    def disarm(self) -> None:
-        """Cut nothing."""
-        self._step = None
+    def arm(self, step: Step, *, again: bool = False) -> None:
+        """Cut the next link that comes to this step, or every one, ``again`` and again."""
+        self._step, self._again = step, again
 
     def __call__(self, passing: Passing) -> int | None:
         """Runs in the proxy's thread."""
@@ -118,7 +116,8 @@ class Cutter:
             self.seen.add(purpose)
         if step is None or step.direction is not passing.direction or step.purpose != purpose:
             return None
-        self._step = None
+        if not self._again:
+            self._step = None
         return step.keeps(len(passing.data))
 
     def _purpose(self, passing: Passing) -> str | None:
@@ -134,3 +133,9 @@ class Cutter:
         if (bind := _BIND.match(passing.data)) is not None:
             return self._prepared.get((passing.link, bind[1]))
         return None
+
+
+def through(database: str, port: int) -> str:
+    """The database's address with another port."""
+    parted = urlsplit(database)
+    return urlunsplit(parted._replace(netloc=f"{parted.netloc.rpartition(':')[0]}:{port}"))

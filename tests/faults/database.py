@@ -8,7 +8,6 @@ import statistics
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import httpx
@@ -21,7 +20,7 @@ from ordering.domain.generation import draft_of
 from ordering.domain.inputs import NumItemsInput
 from ordering.domain.order import Order
 from tests.faults.cluster import PATIENCE, Cluster
-from tests.faults.cutting import Cutter, Step, steps
+from tests.faults.cutting import Cutter, Step, steps, through
 from tests.faults.load import SEED, details, load, place, until_ready
 from tests.faults.outcome import Limit, Outcome, none, worst
 from tests.faults.parts import Parts, Trial
@@ -87,12 +86,6 @@ async def _cut(proxy: Proxy, cutter: Cutter, step: Step) -> None:
     assert reached, f"nothing came to '{step}' within {REACH_SECONDS} s; seen: {sorted(cutter.seen)}"
 
 
-def through(database: str, port: int) -> str:
-    """The database's address with another port."""
-    parted = urlsplit(database)
-    return urlunsplit(parted._replace(netloc=f"{parted.netloc.rpartition(':')[0]}:{port}"))
-
-
 def database_restart(parts: Parts, *, restarts: int) -> Outcome:
     """The database crashes and comes back, again and again, with both services on it."""
     return asyncio.run(_database_restart(parts, restarts))
@@ -148,13 +141,13 @@ async def _low_id(parts: Parts, orders: int) -> Outcome:
             low = await connection.fetchval("SELECT seq FROM outbox WHERE aggregate_id = 'low'")
             await _place_many(trial, cart.url, orders)
             # The others are in the log and seen, while this one is still open: nothing waits for it.
-            assert (await details(order, f"many-{orders}")).status_code == 200
+            assert (await details(order, f"many-{orders}")).status_code == 200, "others wait for the open transaction"
             await _until_drained(database)
             highest = await connection.fetchval("SELECT last_value FROM ordering_cart.outbox_seq_seq")
             await connection.execute("COMMIT")
             committed = time.monotonic()
             trial.ledger.answer(ticket, 201, 1)
-            assert (await details(order, "low")).status_code == 200
+            assert (await details(order, "low")).status_code == 200, "what committed late is not seen within 30 s"
             seen = time.monotonic() - committed
         finally:
             await connection.close()

@@ -14,11 +14,12 @@ import httpx
 
 from tests.e2e.crash_clients import Ledger
 from tests.faults.cluster import PATIENCE, Instance
+from tests.faults.cutting import Cutter, Step, through
 from tests.faults.load import load, until_ready
 from tests.faults.outcome import Limit, Outcome, none
 from tests.faults.parts import Parts, Trial
 from tests.faults.singles import singles, tried
-from tests.services.proxy import Proxy
+from tests.services.proxy import Direction, Proxy
 
 _LEADING = '"relay.leading"'
 LEASE_SECONDS = 2.0
@@ -38,10 +39,19 @@ def instance_killed(parts: Parts, *, kills: int) -> Outcome:
 
 
 async def _instance_killed(parts: Parts, kills: int) -> Outcome:
-    kafka = parts.kafka
-    with Proxy(kafka.proxied, port=kafka.proxy_port) as proxy, parts.trial("instance-killed") as trial:
-        proxy.delay = SLOW_BROKER_SECONDS
-        pair = await _pair(trial, KAFKA_BOOTSTRAP_SERVERS=kafka.behind_proxy)
+    kafka, postgres = parts.kafka, f"127.0.0.1:{parts.postgres.port}"
+    with (
+        Proxy(kafka.proxied, port=kafka.proxy_port) as to_broker,
+        Proxy(postgres) as to_database,
+        parts.trial("instance-killed") as trial,
+    ):
+        assert trial.cluster.database is not None
+        to_broker.delay = SLOW_BROKER_SECONDS
+        # An instance may die before it has told the relay of what it committed; here no such word ever arrives.
+        to_database.watch = unheard = Cutter()
+        unheard.arm(Step("nudge", Direction.TO_TARGET, 0), again=True)
+        database = through(trial.cluster.database, to_database.port)
+        pair = await _pair(trial, KAFKA_BOOTSTRAP_SERVERS=kafka.behind_proxy, CART_DATABASE_URL=database)
         await asyncio.to_thread(trial.cluster.order)
         changed = holders = 0
         for number in range(kills):
