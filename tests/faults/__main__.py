@@ -7,6 +7,7 @@ if every count is zero and every limit holds. ``--mutant NAME`` runs a named bro
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = [name for name in options.names if name not in SCENARIOS]
     if unknown:
         parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends us wants no services left behind
     broken = []
     with tempfile.TemporaryDirectory(prefix="ordering-mutant-") as folder:
         build = mutants.build(options.mutant, Path(folder)) if options.mutant else None

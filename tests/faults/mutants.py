@@ -38,12 +38,6 @@ MUTANTS: dict[str, Mutant] = {
         "self._fault is None and (outcome.first_in_line or self._acked.get(aggregate) == event.version - 1):",
         "self._fault is None:",
     ),
-    # What the producer gave up counts as published.
-    "unsent-counts-as-sent": Mutant(
-        "application/relay_outbox.py",
-        "                self._unsent(event, result.reason)\n",
-        "                self._acknowledged(event)\n",
-    ),
     # An outage that was noticed once stays.
     "never-probes-again": Mutant(
         "application/relay_outbox.py",
