@@ -52,6 +52,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         _running = None
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown() -> Generator[None, None, None]:
+    """The last test of a run also ends what others shared: that is not its own doing."""
+    global _running  # noqa: PLW0603 -- as above
+    _running = None
+    yield
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List what could not run on this machine, one line per reason."""
     reasons = Counter(

@@ -84,7 +84,7 @@ class EventConsumer:
             except (BrokerUnavailable, StoreUnavailable, CommitAmbiguous, WriteRejected) as error:
                 # Whatever was polled and not stored is read again from the stored position.
                 self._astray |= self._assigned
-                self._pause(str(error))
+                self._pause(error.reason if isinstance(error, BrokerUnavailable | StoreUnavailable) else str(error))
                 await self._runtime.sleep(self._limits.pause_seconds)
 
     # ------------------------------------------------------------------ one round

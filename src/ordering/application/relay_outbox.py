@@ -191,7 +191,7 @@ class OutboxRelay:
         try:
             results = await self._publisher.publish([await self._addressing.record(event) for event in batch])
         except (BrokerUnavailable, StoreUnavailable) as error:
-            results = [Unsent(str(error))] * len(batch)
+            results = [Unsent(error.reason)] * len(batch)
         self._observer.measured("publish_seconds", self._runtime.monotonic() - began)
         for event, result in zip(batch, results, strict=True):
             if isinstance(result, Acked):
@@ -361,7 +361,7 @@ class OutboxRelay:
             await self._schema_ids.id_of(self._schema)
             await self._recount()
         except (BrokerUnavailable, StoreUnavailable) as error:
-            self._fault = str(error)
+            self._fault = error.reason
             return
         self._fault = None
         self._observer.changed("relay.delivering", topic=self._topic)

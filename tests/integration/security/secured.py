@@ -173,7 +173,7 @@ def causes(instance: Instance) -> list[str]:
             found = json.load(error)
     except (urllib.error.URLError, OSError):
         return []
-    return [cause.removeprefix("Events cannot be delivered at the moment: ") for cause in found["causes"]]
+    return list(found["causes"])
 
 
 def placed(cart: Instance, order: Instance, name: str) -> str:

@@ -150,7 +150,9 @@ class _OrderCauses:
     async def _unread(self) -> Sequence[str]:
         try:
             partitions = len(await self._log_view.end_offsets())
-        except (BrokerUnavailable, LogChanged) as error:
+        except BrokerUnavailable as error:
+            return [error.reason]
+        except LogChanged as error:
             return [str(error)]
         held = len(self._consumer.assigned)
         if held >= partitions:
