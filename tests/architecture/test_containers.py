@@ -99,7 +99,7 @@ def test_every_port_is_published_on_this_machine_only() -> None:
     """Until BIND_ADDRESS says otherwise."""
     published = [port for service in SERVICES.values() for port in service.get("ports", ())]
 
-    assert sorted(port.split(":")[1] for port in published) == ["8000", "8001", "8081", "9092"]
+    assert sorted(port.split(":")[1] for port in published) == ["5432", "8000", "8001", "8081", "9092"]
     assert all(port.startswith("127.0.0.1:") for port in published)
     assert COMPOSE_TEXT.count('- "${BIND_ADDRESS:-127.0.0.1}:') == len(published)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -68,12 +67,9 @@ class Project:
 
     @property
     def database(self) -> str:
-        """PostgreSQL is not published: its address in the engine's network, which this machine reaches."""
-        (number,) = self._containers("{{.ID}}", "label=com.docker.compose.service=postgres")
-        (found,) = json.loads(_docker("inspect", number).stdout)
-        (address,) = (network["IPAddress"] for network in found["NetworkSettings"]["Networks"].values())
-        password = os.environ.get("POSTGRES_PASSWORD", "ordering")
-        return f"postgresql://ordering:{password}@{address}:5432/ordering"
+        """The database of both services."""
+        password, port = os.environ.get("POSTGRES_PASSWORD", "ordering"), os.environ.get("POSTGRES_PORT", "5432")
+        return f"postgresql://ordering:{password}@127.0.0.1:{port}/ordering"
 
     def compose(self, *arguments: str, seconds: float = START_SECONDS) -> str:
         """Run one compose command to its end; what it printed. Raises AssertionError with its errors if it fails."""
