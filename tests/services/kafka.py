@@ -38,6 +38,8 @@ _SETTINGS = {
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
     "num.partitions": "3",
+    # Tests write records of other times; the broker's own retention would soon delete them.
+    "log.retention.ms": "-1",
 }
 
 

@@ -19,7 +19,8 @@ class Topics:
 
     def create(self, topic: str, partitions: int, **config: str) -> None:
         """``config`` holds the topic's settings, with underscores for dots."""
-        settings = {name.replace("_", "."): value for name, value in config.items()}
+        # Records of other times are kept: a broker's own retention would soon delete them.
+        settings = {"retention.ms": "-1"} | {name.replace("_", "."): value for name, value in config.items()}
         deadline = time.monotonic() + SECONDS
         while True:
             try:
