@@ -56,6 +56,12 @@ services-stop: install ## end exactly what `make services` started
 faults: install ## faults of the real parts under load, each ends with five zeros (SIZE=small|full ARGS="name ...")
 	@$(BIN)/python -m tests.faults --size $(SIZE) $(ARGS)
 
+.PHONY: docs
+docs: install ## write docs/api and docs/lifecycle.md anew, which are made from the code
+	@$(BIN)/ordering openapi export --to docs/api
+	@$(BIN)/ordering asyncapi export --to docs/api
+	@$(BIN)/ordering lifecycle export --to docs
+
 .PHONY: lock
 lock: install ## write both lock files anew from pyproject.toml (ARGS=--upgrade takes newer versions)
 	@sh scripts/lock.sh $(ARGS)

@@ -4,6 +4,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
@@ -33,7 +34,10 @@ config = App(name="config", help="Settings.")
 schemas = App(name="schemas", help="The published contracts.")
 migrate = App(name="migrate", help="The tables of PostgreSQL stores (cluster mode).")
 topics = App(name="topics", help="The topic of the events (cluster mode).")
-for group in (serve, orders, outbox, dlq, config, schemas, migrate, topics):
+openapi = App(name="openapi", help="The HTTP interfaces as OpenAPI documents.")
+asyncapi = App(name="asyncapi", help="The topic's events as an AsyncAPI document.")
+lifecycle = App(name="lifecycle", help="The life cycle of an order.")
+for group in (serve, orders, outbox, dlq, config, schemas, migrate, topics, openapi, asyncapi, lifecycle):
     app.command(group)
 
 OrderId = Annotated[str, Parameter(help="The order's id.")]
@@ -44,6 +48,10 @@ OutputOption = Annotated[Output, Parameter(name="--output", help="For people, or
 Limit = Annotated[int, Parameter(help="How many at most.", validator=Number(gte=1, lte=1_000_000))]
 Part = Annotated[Literal["cart", "order"] | None, Parameter(help="Only this service's tables.")]
 DryRun = Annotated[bool, Parameter(name="--dry-run", negative="", help="Only tell what would happen.")]
+To = Annotated[Path | None, Parameter(help="Write the file into this folder; without it, print it.")]
+Check = Annotated[
+    bool, Parameter(negative="", help="Write nothing: tell whether the file in that folder is the present one.")
+]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -263,3 +271,32 @@ def topics_ensure(
     from ordering.entrypoints.cli.topics import ensure
 
     return ensure(dry_run=dry_run, grow=grow)
+
+
+@openapi.command(name="export")
+def openapi_export(
+    part: Annotated[Literal["cart", "order"] | None, Parameter(help="Only this service's document.")] = None,
+    *,
+    to: To = None,
+    check: Check = False,
+) -> int:
+    """Print a service's OpenAPI document, or write cart-openapi.json and order-openapi.json into a folder."""
+    from ordering.entrypoints.cli.export import openapi as export
+
+    return export(part, to, check=check)
+
+
+@asyncapi.command(name="export")
+def asyncapi_export(*, to: To = None, check: Check = False) -> int:
+    """Print the AsyncAPI document, or write it into a folder as asyncapi.json."""
+    from ordering.entrypoints.cli.export import asyncapi as export
+
+    return export(to, check=check)
+
+
+@lifecycle.command(name="export")
+def lifecycle_export(*, to: To = None, check: Check = False) -> int:
+    """Print the life cycle of an order as Markdown with a diagram, or write it into a folder as lifecycle.md."""
+    from ordering.entrypoints.cli.export import lifecycle as export
+
+    return export(to, check=check)

@@ -9,6 +9,7 @@ Modules of the cluster mode are imported only in it: their drivers are extras.
 
 from ordering.application.failures import Refused
 from ordering.entrypoints.container.administration import Migrations, ensure_topic
+from ordering.entrypoints.container.contracts import EVENT_SOURCE, openapi_documents, published_schemas
 from ordering.entrypoints.container.embedded import embedded_cart, embedded_order
 from ordering.entrypoints.container.memory import memory
 from ordering.entrypoints.container.parts import Cart, Order, OrderStore, ReadModel
@@ -19,6 +20,7 @@ REFUSALS = (Refused,)
 """What an adapter raises, with one line for people, when a process must not start."""
 
 __all__ = [
+    "EVENT_SOURCE",
     "REFUSALS",
     "Cart",
     "Migrations",
@@ -32,7 +34,9 @@ __all__ = [
     "embedded_order",
     "ensure_topic",
     "memory",
+    "openapi_documents",
     "order_service",
+    "published_schemas",
     "schema_subjects",
     "service",
 ]

@@ -88,8 +88,9 @@ def create_cart_app(
         Route("PUT", UPDATE_PATH, update_order, "update_order", _UPDATE, hot=True),
         *service_routes(options, around, info, CartInfo),
     ]
-    routes += docs_routes(document(options, _DESCRIPTION, routes), options.service, installed_files())
-    return build_app(routes, options, around, lifespan)
+    described = document(options, _DESCRIPTION, routes)
+    routes += docs_routes(described, options.service, installed_files())
+    return build_app(routes, options, around, lifespan, described)
 
 
 def _reply(call: Call, answer: Answer, status: int, render: Callable[[Order], bytes]) -> Reply:

@@ -120,8 +120,9 @@ def create_order_app(
         Route("GET", "/api/stats", read_statistics, "stats", _STATS),
         *service_routes(options, around, info, OrderInfo, consumer_running),
     ]
-    routes += docs_routes(document(options, _DESCRIPTION, routes), options.service, installed_files())
-    return build_app(routes, options, around, lifespan)
+    described = document(options, _DESCRIPTION, routes)
+    routes += docs_routes(described, options.service, installed_files())
+    return build_app(routes, options, around, lifespan, described)
 
 
 def _truth(text: str, field: str) -> bool | Fault:

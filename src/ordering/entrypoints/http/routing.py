@@ -1,7 +1,7 @@
 """From endpoints to a Litestar app: one definition serves the documented route and the short way to it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -53,10 +53,12 @@ class OrderingApp(Litestar):
     differently, a mounted app, CORS).
     """
 
-    __slots__ = ("_border", "_short_ways")
+    __slots__ = ("_border", "_short_ways", "document")
 
     _short_ways: "dict[tuple[str, str], Answering]"
     _border: Border
+    document: Mapping[str, Any]
+    """The OpenAPI document it serves."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 -- as Litestar's own
         if scope["type"] == "http":
@@ -73,9 +75,14 @@ class OrderingApp(Litestar):
 
 
 def build_app(
-    routes: Sequence[Route], options: HttpOptions, around: Surroundings, lifespan: Lifespan | None
+    routes: Sequence[Route],
+    options: HttpOptions,
+    around: Surroundings,
+    lifespan: Lifespan | None,
+    document: Mapping[str, Any],
 ) -> OrderingApp:
-    """The app that serves these routes and answers everything else with a problem document."""
+    """The app that serves these routes and answers everything else with a problem document; ``document`` is what the
+    routes are documented by."""
     cors = cors_config(options.cors_origins)
     answering = {(route.method, route.path): _answering(route, options, around) for route in routes}
     hot = {(route.method, route.path) for route in routes if route.hot and not options.cors_origins}
@@ -92,6 +99,7 @@ def build_app(
     )
     app._short_ways = {way: answering[way] for way in hot}
     app._border = _border(options, cors, around)
+    app.document = document
     return app
 
 
