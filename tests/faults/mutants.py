@@ -44,6 +44,12 @@ MUTANTS: dict[str, Mutant] = {
         "        if self._fault is not None:\n            await self._probe()\n",
         "        if self._fault is not None and not self._recount_at:\n            await self._probe()\n",
     ),
+    # Whoever has seen that a topic is missing does not look for it again.
+    "missing-topic-is-final": Mutant(
+        "application/relay_outbox.py",
+        "        if self._fault is not None:\n            await self._probe()\n",
+        '        if self._fault is not None and "does not exist" not in self._fault:\n            await self._probe()\n',
+    ),
     # Neither events that wait at the producer nor the question for the topic's size tell that a broker hangs.
     "hanging-is-no-outage": Mutant(
         "application/relay_outbox.py",
@@ -69,6 +75,10 @@ MUTANTS: dict[str, Mutant] = {
         "adapters/avro/confluent.py",
         "            async with asyncio.timeout(self._api.timeout_seconds):\n                return await ask()\n",
         "            time.sleep(3 * self._api.timeout_seconds)\n            return await ask()\n",
+    ),
+    # What the registry could not tell once is not asked again.
+    "asked-once-and-never-again": Mutant(
+        "adapters/avro/confluent.py", "FAILURE_SECONDS: Final = ", "FAILURE_SECONDS: Final = 600.0 + "
     ),
     # An unknown id stops the partition, not the order.
     "unknown-id-stops-all": Mutant(

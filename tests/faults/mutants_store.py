@@ -47,4 +47,10 @@ MUTANTS = {
         "                        raise CommitAmbiguous(reason_of(error)) from error\n",
         "                        raise StoreUnavailable(reason_of(error)) from error\n",
     ),
+    # Who relays is settled for ever, however long it stands still.
+    "lease-without-an-end": Mutant(
+        "adapters/postgres/lease.py",
+        "WHERE l.owner = excluded.owner OR l.expires_at <= clock_timestamp()\n",
+        "WHERE l.owner = excluded.owner\n",
+    ),
 }
