@@ -48,7 +48,7 @@ MUTANTS: dict[str, Mutant] = {
     "missing-topic-is-final": Mutant(
         "application/relay_outbox.py",
         "        if self._fault is not None:\n            await self._probe()\n",
-        '        if self._fault is not None and "does not exist" not in self._fault:\n            await self._probe()\n',
+        '        if self._fault is not None and "not exist" not in self._fault:\n            await self._probe()\n',
     ),
     # Neither events that wait at the producer nor the question for the topic's size tell that a broker hangs.
     "hanging-is-no-outage": Mutant(
