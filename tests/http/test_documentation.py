@@ -2,20 +2,24 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ordering.domain.currencies import CURRENCIES
-from ordering.domain.errors import Code
+from ordering.domain.errors import Code, Fault
 from ordering.domain.fields import ID_LENGTH_MAX
 from ordering.domain.inputs import ITEMS_MAX, NUM_ITEMS_MAX, QUANTITY_MAX
 from ordering.domain.money import AMOUNT_LIMIT
+from ordering.domain.parameters import read_order_id, read_topic_name
 from ordering.domain.status import OrderStatus
 from ordering.entrypoints import container
-from ordering.entrypoints.http import docs_pages
+from ordering.entrypoints.http import docs_pages, headers
 from ordering.entrypoints.http.docs_pages import docs_routes, installed_files
 from ordering.entrypoints.http.requests import Call
 from tests.http.stand_ins import StandIns
@@ -109,7 +113,10 @@ async def test_documented_bounds_are_the_validators() -> None:
     assert (cart["items"]["minItems"], cart["items"]["maxItems"]) == (1, ITEMS_MAX)
     assert (item["quantity"]["minimum"], item["quantity"]["maximum"]) == (1, QUANTITY_MAX)
     assert item["price"]["type"] == "number"
-    assert (item["price"]["exclusiveMinimum"], item["price"]["exclusiveMaximum"]) == (0, AMOUNT_LIMIT)
+    whole, exact = item["price"]["oneOf"]
+    assert (whole["type"], whole["minimum"], whole["maximum"]) == ("integer", 1, AMOUNT_LIMIT - 1)
+    assert (exact["type"], exact["exclusiveMinimum"], exact["exclusiveMaximum"]) == ("number", 0, AMOUNT_LIMIT)
+    assert exact["not"] == {"type": "integer"}
     generated = schemas["GeneratedOrder"]["properties"]["numItems"]
     assert (generated["minimum"], generated["maximum"]) == (1, NUM_ITEMS_MAX)
     assert cart["currency"]["anyOf"][0]["enum"] == sorted(CURRENCIES)
@@ -117,6 +124,68 @@ async def test_documented_bounds_are_the_validators() -> None:
     assert schemas["CartOrder"]["required"] == ["orderId", "items"]
     assert schemas["CartItem"]["required"] == ["itemId", "quantity", "price"]
     assert schemas["StatusChange"]["required"] == ["orderId", "status"]
+
+
+@given(st.data())
+def test_documented_patterns_are_the_validators(data: st.DataObject) -> None:
+    """What the document allows is accepted, and of names and ids nothing else is."""
+    cart, order = (parameters_of(document) for document in container.openapi_documents().values())
+    for name, accepted in (
+        ("Idempotency-Key", lambda value: not isinstance(headers.idempotency_key(value), Fault)),
+        ("If-Match", lambda value: not isinstance(headers.if_match(value), Fault)),
+        ("X-Request-Id", lambda value: headers.acceptable_request_id(value) == value),
+    ):
+        schema = cart[name]
+        value = data.draw(st.from_regex(pattern_of(schema), fullmatch=True).filter(partial(fits, schema=schema)))
+        assert accepted(value), (name, value)
+    for name, read in (("topicName", read_topic_name), ("orderId", read_order_id)):
+        schema = order[name]
+        likely = st.text(st.sampled_from("aZ0._-: \n/é"), max_size=70)
+        text = data.draw(likely | st.from_regex(pattern_of(schema), fullmatch=True))
+        allowed = bool(re.search(pattern_of(schema), text)) and fits(text, schema)
+        if text == text.strip():  # white space around an id is removed, and the document only says so in words
+            assert allowed == (not isinstance(read(text, name), Fault)), (name, text)
+
+
+def parameters_of(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every parameter's schema by its name."""
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    return {found["name"]: found["schema"] for operation in operations for found in operation.get("parameters", [])}
+
+
+def pattern_of(schema: dict[str, Any]) -> str:
+    """A document's pattern as Python has it, where ``$`` also stands before a last line feed."""
+    assert schema["pattern"].endswith("$")
+    return str(schema["pattern"][:-1]) + r"\Z"
+
+
+def fits(text: str, schema: dict[str, Any]) -> bool:
+    """Whether a text has a length that the document allows."""
+    return int(schema.get("minLength", 0)) <= len(text) <= int(schema.get("maxLength", 10_000))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_links_lead_to_operations_and_from_members_that_are_there(service: str) -> None:
+    """Each names an operation of the same document, parameters that it has, and members of the answer."""
+    document = await document_of(service)
+    operations = {
+        operation["operationId"]: operation for path in document["paths"].values() for operation in path.values()
+    }
+    followed = 0
+    for operation in operations.values():
+        for response in operation["responses"].values():
+            for link in response.get("links", {}).values():
+                target = operations[link["operationId"]]
+                assert set(link["parameters"]) <= {parameter["name"] for parameter in target["parameters"]}
+                schema = response["content"]["application/json"]["schema"]
+                members = _documented(schema, document)
+                for source in [*link["parameters"].values(), *link.get("requestBody", {}).values()]:
+                    if source.startswith("$response.body#/"):
+                        assert source.removeprefix("$response.body#/").partition("/")[0] in dict(members)  # type: ignore[call-overload]
+                    elif source.startswith("$response.header."):
+                        assert source.removeprefix("$response.header.") in response["headers"]
+                followed += 1
+    assert followed >= 2
 
 
 async def test_answers_have_exactly_the_documented_members() -> None:

@@ -10,9 +10,10 @@ from ordering.application.place_order import PlaceOrder
 from ordering.domain.errors import Code
 from ordering.domain.inputs import read_change_status, read_place_order
 from ordering.domain.order import Order
+from ordering.domain.status import OrderStatus
 from ordering.entrypoints.http.docs_pages import docs_routes, installed_files
 from ordering.entrypoints.http.endpoints import service_routes
-from ordering.entrypoints.http.headers import idempotency_key, if_match
+from ordering.entrypoints.http.headers import IF_MATCH, idempotency_key, if_match
 from ordering.entrypoints.http.openapi import (
     IDEMPOTENCY_KEY_PARAMETER,
     IF_MATCH_PARAMETER,
@@ -100,6 +101,16 @@ def _reply(call: Call, answer: Answer, status: int, render: Callable[[Order], by
     return Reply(status, render(answer), call.request_id, extra=etag(answer.version))
 
 
+def _next_step(status: OrderStatus) -> dict[str, object]:
+    """The link from an answer to a further change of the same order, on condition that nobody else changed it."""
+    return {
+        "operationId": "update_order",
+        "parameters": {IF_MATCH: "$response.header.ETag"},
+        "requestBody": {"orderId": "$response.body#/data/orderId", "status": str(status)},
+        "description": f"The order becomes {status}, unless somebody else changed it meanwhile.",
+    }
+
+
 _CREATE: Final = Documentation(
     "Create an order",
     "Either with real items, or with a number of items to generate. Durable when answered; the event follows.",
@@ -110,6 +121,10 @@ _CREATE: Final = Documentation(
     parameters=(IDEMPOTENCY_KEY_PARAMETER, REQUEST_ID_PARAMETER),
     problems=(Code.INVALID_INPUT, Code.DUPLICATE_ORDER, *_ON_WRITES),
     entity_tag=True,
+    links={
+        "confirm": _next_step(OrderStatus.CONFIRMED),
+        "cancel": _next_step(OrderStatus.CANCELLED),
+    },
 )
 _UPDATE: Final = Documentation(
     "Change an order's status",
@@ -128,4 +143,8 @@ _UPDATE: Final = Documentation(
         *_ON_WRITES,
     ),
     entity_tag=True,
+    links={
+        "ship": _next_step(OrderStatus.SHIPPED),
+        "deliver": _next_step(OrderStatus.DELIVERED),
+    },
 )

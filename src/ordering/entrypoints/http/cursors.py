@@ -7,7 +7,7 @@ from typing import Final
 from ordering.application.messages import Place
 from ordering.domain.errors import Code, Fault
 
-_LENGTH_MAX: Final = 100
+CURSOR_LENGTH_MAX: Final = 100
 _LARGEST: Final = 2**63 - 1
 
 
@@ -20,7 +20,7 @@ def cursor_of(place: Place) -> str:
 def place_of(cursor: str, field: str) -> Place | Fault:
     """The place a cursor stands for, or the fault of a cursor we never gave out."""
     invalid = Fault(field, Code.INVALID_CURSOR, "must be a nextCursor as an earlier answer gave it")
-    if len(cursor) > _LENGTH_MAX or not cursor.isascii():
+    if len(cursor) > CURSOR_LENGTH_MAX or not cursor.isascii():
         return invalid
     try:
         text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")

@@ -47,6 +47,8 @@ class Documentation:
     problems: tuple[Code, ...] = ()
     entity_tag: bool = False
     not_ready: type[msgspec.Struct] | None = None
+    links: Mapping[str, Json] = attrs.field(factory=dict)
+    """What to do with a success next: OpenAPI link objects by name."""
 
 
 class Documented(Protocol):
@@ -65,19 +67,35 @@ class Documented(Protocol):
 REQUEST_ID_PARAMETER: Final = Parameter(
     "X-Request-Id",
     "header",
-    {"type": "string", "minLength": 1, "maxLength": REQUEST_ID_LENGTH_MAX},
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": REQUEST_ID_LENGTH_MAX,
+        "pattern": f"^[!-~]([ -~]{{0,{REQUEST_ID_LENGTH_MAX - 2}}}[!-~])?$",
+        "examples": ["checkout-7f3a"],
+    },
     "Your id of this request: comes back, and goes into the event's headers and the logs. Replaced if not acceptable.",
 )
 IDEMPOTENCY_KEY_PARAMETER: Final = Parameter(
     IDEMPOTENCY_KEY,
     "header",
-    {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH_MAX},
-    "The same key with the same body gives the first answer again, byte by byte; with another body 422.",
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": KEY_LENGTH_MAX,
+        "pattern": "^[!#-~]([ -~]*[!-~])?$",
+    },
+    "The same key with the same body gives the first answer again, byte by byte; with another body 422. Printable "
+    "ASCII, new for each order or change, such as a UUID; bare, or as a quoted string, which is the same key.",
 )
 IF_MATCH_PARAMETER: Final = Parameter(
     IF_MATCH,
     "header",
-    {"type": "string", "examples": ['"1"', "*"]},
+    {
+        "type": "string",
+        "pattern": r'^(\*|(W/)?"[!#-~]*"([ ]*,[ ]*(W/)?"[!#-~]*")*)$',
+        "examples": ['"1"', "*"],
+    },
     "Change the order only if its version (ETag) is one of these.",
 )
 
@@ -144,7 +162,9 @@ def _responses(documentation: Documentation, reference: Mapping[type[msgspec.Str
     headers = {"X-Request-Id": _header("Yours, or the one we gave.")}
     if documentation.entity_tag:
         headers["ETag"] = _header("The order's version, in quotes.")
-    success = {"description": "Success", "headers": headers, "content": content}
+    success: Json = {"description": "Success", "headers": headers, "content": content}
+    if documentation.links:
+        success["links"] = documentation.links
     responses: Json = {str(documentation.status): success}
     codes: dict[int, list[Code]] = {}
     for code in (*documentation.problems, Code.METHOD_NOT_ALLOWED, Code.INTERNAL_ERROR):

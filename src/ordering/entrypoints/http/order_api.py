@@ -10,7 +10,8 @@ from ordering.application.messages import Place
 from ordering.application.queries import IdPage, OrderDetails, ReadStats, TopicIds
 from ordering.domain.errors import Code, Fault, OrderingError
 from ordering.domain.inputs import read_order_id, read_seconds, read_topic_name, read_whole_number
-from ordering.entrypoints.http.cursors import cursor_of, place_of
+from ordering.domain.parameters import TOPIC_NAME_LENGTH_MAX
+from ordering.entrypoints.http.cursors import CURSOR_LENGTH_MAX, cursor_of, place_of
 from ordering.entrypoints.http.docs_pages import docs_routes, installed_files
 from ordering.entrypoints.http.endpoints import service_routes
 from ordering.entrypoints.http.openapi import REQUEST_ID_PARAMETER, Documentation, Parameter, document
@@ -34,6 +35,7 @@ PAGE_MAX: Final = 10_000
 """Most ids in one page of a topic's ids, and most ids in the statistics."""
 
 _DESCRIPTION: Final = "Order details with shipping cost, order ids of a topic, statistics: from the events alone."
+TOPIC_NAME_PATTERN: Final = r"^(?!\.{1,2}$)[A-Za-z0-9._-]+$"
 _DETAILS_QUERY: Final = frozenset({"orderId", "minVersion", "wait"})
 _IDS_QUERY: Final = frozenset({"topicName", "limit", "cursor"})
 _STATS_QUERY: Final = frozenset({"ids"})
@@ -160,17 +162,20 @@ _DETAILS: Final = Documentation(
     OrderDetailsFound,
     parameters=(
         _query(
-            "orderId", {"type": "string", "minLength": 1, "maxLength": 64, "pattern": ID_PATTERN}, "", required=True
+            "orderId",
+            {"type": "string", "minLength": 1, "maxLength": 64, "pattern": ID_PATTERN, "examples": ["ORDER-001"]},
+            "The id its client gave it.",
+            required=True,
         ),
         _query(
             "minVersion",
-            {"type": "integer", "minimum": 1, "maximum": MIN_VERSION_MAX, "default": 1},
+            {"type": "integer", "minimum": 1, "maximum": MIN_VERSION_MAX, "default": 1, "examples": [1]},
             "The version (ETag) to have at least, such as the one a write answered.",
         ),
         _query(
             "wait",
-            {"type": "number", "minimum": 0, "maximum": WAIT_SECONDS_MAX, "default": 0},
-            "How many seconds to wait for it.",
+            {"type": "number", "minimum": 0, "maximum": WAIT_SECONDS_MAX, "default": 0, "examples": [2.5]},
+            "How many seconds to wait for it, in plain decimals.",
         ),
         REQUEST_ID_PARAMETER,
     ),
@@ -190,9 +195,28 @@ _IDS: Final = Documentation(
     "orders",
     TopicOrderIds,
     parameters=(
-        _query("topicName", {"type": "string", "minLength": 1, "maxLength": 249}, "", required=True),
-        _query("limit", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX}, "Answer one page of so many ids."),
-        _query("cursor", {"type": "string"}, "The nextCursor of the page before."),
+        _query(
+            "topicName",
+            {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": TOPIC_NAME_LENGTH_MAX,
+                "pattern": TOPIC_NAME_PATTERN,
+                "examples": ["order-events"],
+            },
+            "The topic of the events, as GET / tells it.",
+            required=True,
+        ),
+        _query(
+            "limit",
+            {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "examples": [100]},
+            "Answer one page of so many ids.",
+        ),
+        _query(
+            "cursor",
+            {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": CURSOR_LENGTH_MAX},
+            "The nextCursor of the page before.",
+        ),
         REQUEST_ID_PARAMETER,
     ),
     problems=(
@@ -204,6 +228,22 @@ _IDS: Final = Documentation(
         Code.OVERLOADED,
         Code.SHUTTING_DOWN,
     ),
+    links={
+        "details": {
+            "operationId": "order_details",
+            "parameters": {"orderId": "$response.body#/orderIds/0"},
+            "description": "An order of the answer.",
+        },
+        "nextPage": {
+            "operationId": "order_ids_from_topic",
+            "parameters": {
+                "topicName": "$response.body#/topicName",
+                "limit": "$request.query.limit",
+                "cursor": "$response.body#/nextCursor",
+            },
+            "description": "The page after this one, if there is a nextCursor.",
+        },
+    },
 )
 _STATS: Final = Documentation(
     "Statistics",
@@ -211,7 +251,7 @@ _STATS: Final = Documentation(
     "orders",
     Statistics,
     parameters=(
-        _query("ids", {"type": "boolean", "default": True}, "false leaves the order ids out."),
+        _query("ids", {"type": "boolean", "default": True, "examples": [False]}, "false leaves the order ids out."),
         REQUEST_ID_PARAMETER,
     ),
     problems=(Code.INVALID_INPUT, Code.BROKER_UNAVAILABLE, Code.STORE_UNAVAILABLE, Code.SHUTTING_DOWN),

@@ -60,8 +60,17 @@ Price = Annotated[
     _number(
         "For one piece. No more decimals, by value, than the currency has; the whole order stays below 10^12.",
         999.99,
-        exclusiveMinimum=0,
-        exclusiveMaximum=int(AMOUNT_LIMIT),
+        # Two parts of one set: whoever makes prices from this document learns that whole ones fit every currency.
+        oneOf=[
+            {"title": "Whole", "type": "integer", "minimum": 1, "maximum": int(AMOUNT_LIMIT) - 1},
+            {
+                "title": "With decimals",
+                "type": "number",
+                "not": {"type": "integer"},
+                "exclusiveMinimum": 0,
+                "exclusiveMaximum": int(AMOUNT_LIMIT),
+            },
+        ],
     ),
 ]
 Amount = Annotated[Decimal, _number("Exact, in the currency's minor unit.", 1999.98)]
@@ -174,12 +183,12 @@ class TopicOrderIds(Model):
     ] = UNSET
 
 
-class Statistics(Model):
+class Statistics(Model, kw_only=True):
     """The read model in figures. ``orderIds`` holds at most 10,000; ``truncated`` tells that there are more."""
 
     success: bool
     total_orders: int
-    order_ids: list[str] | UnsetType
+    order_ids: Annotated[list[str] | UnsetType, Meta(description="Not with ids=false.")] = UNSET
     by_status: dict[str, int]
     lag_events: int
     lag_seconds: float
