@@ -6,6 +6,7 @@ CYCLES ?= 20
 SEED ?= 1
 MUTANT ?=
 SIZE ?= small
+JOBS ?= 2
 
 .PHONY: help
 help: ## list the targets
@@ -20,8 +21,8 @@ run: install ## start both services on this machine, durable, with no broker; Ct
 	@$(BIN)/python scripts/foreground.py $(BIN)/ordering serve all
 
 .PHONY: test
-test: install ## run every test; lists what cannot run on this machine and why
-	@$(BIN)/python -m pytest $(ARGS)
+test: install ## run every test; lists what cannot run on this machine and why (JOBS=2 files at once)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: check
 check: install ## the fast checks: format, lint, types, layers, and the tests without network or processes
