@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from collections import Counter
@@ -20,6 +21,7 @@ settings.load_profile("ordering")
 _IO_EVENTS = frozenset(
     {"socket.connect", "socket.bind", "socket.getaddrinfo", "subprocess.Popen", "os.posix_spawn", "os.fork", "os.exec"}
 )
+_held: pytest.Item | None = None
 _running: pytest.Item | None = None
 
 # A shell that starts a run in the background has it ignore Ctrl-C, and every process started here would inherit that.
@@ -44,20 +46,37 @@ sys.addaudithook(_forbid_unmarked_io)
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Hold tests without the `process` mark to it: `make check` needs neither network nor processes."""
-    global _running  # noqa: PLW0603 -- an audit hook has no other way to know the running test
-    _running = None if item.get_closest_marker("process") else item
+    global _held  # noqa: PLW0603 -- an audit hook has no other way to know the running test
+    _held = None if item.get_closest_marker("process") else item
     try:
         return (yield)
     finally:
-        _running = None
+        _held = None
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_teardown() -> Generator[None, None, None]:
-    """The last test of a run also ends what others shared: that is not its own doing."""
+# In its own fixtures and its own code only: what ends in between was started by others, who may have the mark.
+@contextlib.contextmanager
+def _watching() -> Generator[None, None, None]:
     global _running  # noqa: PLW0603 -- as above
-    _running = None
-    yield
+    before, _running = _running, _held
+    try:
+        yield
+    finally:
+        _running = before
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup() -> Generator[None, object, object]:
+    """What a test asks for is the test's doing."""
+    with _watching():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """And so is what it does itself."""
+    with _watching():
+        return (yield)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

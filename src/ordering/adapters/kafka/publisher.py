@@ -135,7 +135,7 @@ class KafkaPublisher:
         self._closing.set()
         for batch in tuple(self._open):
             batch.give_up("the publisher is closed")
-        await asyncio.get_running_loop().run_in_executor(self._asker, self._thread.join)
+        await asyncio.get_running_loop().run_in_executor(self._asker, self._let_go)
         self._asker.shutdown(wait=False)
 
     # ------------------------------------------------------------------ sending, on the event loop
@@ -233,6 +233,13 @@ class KafkaPublisher:
             producer.purge()
         self._poll(producer, 0)
         self._reports = []
+
+    def _let_go(self) -> None:
+        """On the asking thread, so that nobody asks meanwhile. A producer that is left to the end of the process may
+        call back into an interpreter that is no more, and crash it."""
+        self._thread.join()
+        with contextlib.suppress(KafkaException, RuntimeError):
+            self._producer.close()
 
     def _poll(self, producer: Producer, seconds: float) -> str | None:
         """Collect reports; the reason if the producer is of no use any more.
