@@ -7,6 +7,7 @@ SEED ?= 1
 MUTANT ?=
 SIZE ?= small
 JOBS ?= 2
+MODE ?= embedded
 
 .PHONY: help
 help: ## list the targets
@@ -62,6 +63,10 @@ docs: install ## write docs/api and docs/lifecycle.md anew, which are made from 
 	@$(BIN)/ordering openapi export --to docs/api
 	@$(BIN)/ordering asyncapi export --to docs/api
 	@$(BIN)/ordering lifecycle export --to docs
+
+.PHONY: overload
+overload: install ## more work than is allowed, stuck sockets, stops under load (SIZE=small|full MODE=embedded|cluster ARGS="name ...")
+	@$(BIN)/python -m tests.overload --size $(SIZE) --mode $(MODE) $(if $(MUTANT),--mutant $(MUTANT)) $(ARGS)
 
 .PHONY: lock
 lock: install ## write both lock files anew from pyproject.toml (ARGS=--upgrade takes newer versions)

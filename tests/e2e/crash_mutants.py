@@ -1,7 +1,7 @@
 """Named broken builds: copies of the source with one promise broken, which the crash test must catch."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -41,12 +41,17 @@ MUTANTS = {
 
 def build(name: str, folder: Path, mutants: Mapping[str, Mutant] = MUTANTS) -> Path:
     """Write the broken build into a folder; what to put in front of PYTHONPATH."""
-    mutant = mutants[name]
+    return build_steps(name, folder, [mutants[name]])
+
+
+def build_steps(name: str, folder: Path, steps: Sequence[Mutant]) -> Path:
+    """The same for a promise that is kept in several places."""
     copy = folder / "ordering"
     shutil.copytree(SOURCE, copy, symlinks=False, ignore=shutil.ignore_patterns("__pycache__"))
-    path = copy / mutant.path
-    text = path.read_text(encoding="utf-8")
-    if text.count(mutant.sound) != 1:
-        raise SystemExit(f"mutant {name} is stale: {mutant.path} does not hold its text exactly once")
-    path.write_text(text.replace(mutant.sound, mutant.broken), encoding="utf-8")
+    for mutant in steps:
+        path = copy / mutant.path
+        text = path.read_text(encoding="utf-8")
+        if text.count(mutant.sound) != 1:
+            raise SystemExit(f"mutant {name} is stale: {mutant.path} does not hold its text exactly once")
+        path.write_text(text.replace(mutant.sound, mutant.broken), encoding="utf-8")
     return folder

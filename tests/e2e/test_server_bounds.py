@@ -10,19 +10,20 @@ from typing import Any
 
 import pytest
 
+from ordering.entrypoints.http.admission import SURPLUS
 from ordering.entrypoints.process import listen
-from ordering.entrypoints.server import BoundedProtocol, server_of
+from ordering.entrypoints.protocol import Bounds
+from ordering.entrypoints.server import server_of
 
 pytestmark = pytest.mark.process
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+App = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
-class Impatient(BoundedProtocol):
-    """The same with a receive time that a test can wait for."""
-
-    receive_seconds = 0.3
+IMPATIENT = Bounds(head_seconds=0.3, body_seconds=0.6, linger_seconds=0.3)
+"""Times that a test can wait for."""
 
 
 async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -42,12 +43,19 @@ async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+async def refuses(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Answers without reading anything."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"full"})
+
+
 @asynccontextmanager
-async def serving() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def serving(
+    bounds: Bounds = IMPATIENT, app: App = app
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to a running server."""
-    server = server_of(app, 1.0)
-    server.config.load()
-    server.config.http_protocol_class = Impatient
+    server = server_of(app, 1.0, bounds)
     listener = listen("127.0.0.1", 0, "API_PORT")
     address = listener.getsockname()[:2]
     running = asyncio.get_running_loop().create_task(server.serve([listener]))
@@ -56,7 +64,7 @@ async def serving() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamW
         yield reader, writer
     finally:
         writer.close()
-        server.should_exit = True
+        server.leave()
         await running
 
 
@@ -107,9 +115,9 @@ async def test_a_long_body_does_not_count_as_head() -> None:
 
 
 async def test_a_request_that_never_ends_is_closed() -> None:
-    """Half a head is told so, half a body is only closed, silence too."""
+    """Half a head and half a body are told so, silence is only closed."""
     assert await status_after(b"GET / HTT") == b"408"
-    assert await status_after(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc") == b""
+    assert await status_after(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc") == b"408"
     assert await status_after() == b""
 
 
@@ -159,3 +167,192 @@ async def test_a_connection_that_is_used_again_keeps_its_bounds() -> None:
             writer.write(request)
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
             assert await reader.readexactly(1) == b"0"
+
+
+# ------------------------------------------------------------------ what is on its way
+
+
+async def heard_of(sent: bytes, then: bytes = b"") -> list[str]:
+    """The paths of the requests that the application heard of, after the server closed the connection."""
+    heard: list[str] = []
+
+    async def noting(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            heard.append(scope["path"])
+        await app(scope, receive, send)
+
+    async with serving(app=noting) as (reader, writer):
+        writer.write(sent)
+        if then:
+            await writer.drain()
+            await asyncio.sleep(0)
+            writer.write(then)
+        await reader.read()
+    return heard
+
+
+async def test_the_application_hears_of_a_request_when_all_of_it_is_here() -> None:
+    """Half a body takes no place among the requests in hand, and nothing of it can be stored."""
+    head = b"POST /half HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\n"
+    chunked = b"POST /half HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n400\r\nabc"
+
+    assert await heard_of(head + b"ab") == []
+    assert await heard_of(chunked) == []
+    assert await heard_of(head + b"ab", b"c") == ["/half"]
+
+
+async def test_bytes_that_come_now_and_then_do_not_renew_a_deadline() -> None:
+    """Neither those of a head nor those of a body."""
+    for part in (b"GET / HTTP/1.1\r\nX: ", b"POST / HTTP/1.1\r\nContent-Length: 100000\r\n\r\n"):
+        async with serving() as (reader, writer):
+            writer.write(part)
+            answering = asyncio.get_running_loop().create_task(reader.readuntil(b"\r\n"))
+            while not answering.done():
+                writer.write(b"x")
+                await asyncio.wait([answering], timeout=0.05)
+            assert (await answering).startswith(b"HTTP/1.1 408")
+
+
+async def test_a_body_that_is_too_long_is_refused_before_it_is_sent() -> None:
+    """Its length says so; a client that asks whether to send it is told not to."""
+    too_long = b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 300000\r\n\r\n"
+    async with serving(app=refuses) as (reader, writer):
+        writer.write(too_long)
+        answer = await reader.read()  # it ends here: nobody knows whether a body or another request would follow
+
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"connection: close" in answer
+
+
+async def test_a_client_that_asks_whether_to_send_a_body_is_invited() -> None:
+    """And keeps its connection."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+    async with serving() as (reader, writer):
+        for _ in range(2):
+            writer.write(head)
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(b"abc")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            assert await reader.readexactly(1) == b"3"
+
+
+async def test_all_bodies_on_their_way_have_a_limit_together() -> None:
+    """Who exceeds it is told to come back; others go on, and what was held is given back."""
+    bounds = Bounds(held_bytes=150_000, linger_seconds=0.3)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+    async with serving(bounds) as (reader, writer):
+        address = writer.get_extra_info("peername")
+        writer.write(head + b"x" * 99_999)
+        other_reader, other = await asyncio.open_connection(*address)
+        other.write(head + b"x" * 99_999)
+        done, _ = await asyncio.wait(
+            [asyncio.ensure_future(reader.read(12)), asyncio.ensure_future(other_reader.read(12))],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        assert [task.result() for task in done] == [b"HTTP/1.1 503"]
+        other.close()
+        writer.close()
+        third_reader, third = await asyncio.open_connection(*address)
+        third.write(head + b"x" * 100_000)
+        assert await third_reader.read(12) == b"HTTP/1.1 200"
+        third.close()
+
+
+# ------------------------------------------------------------------ refused, and able to read why
+
+
+@pytest.mark.parametrize("size", [3, 200_000, 1_000_000])
+async def test_a_refused_request_leaves_its_connection_in_order(size: int) -> None:
+    """Whatever of its body comes behind the answer is not taken for the next request."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+    async with serving(Bounds(), refuses) as (reader, writer):
+        for _ in range(3):
+            writer.write(head + b"x" * size)
+            assert (await reader.readuntil(b"full")).startswith(b"HTTP/1.1 503")
+
+
+async def test_a_refused_client_that_sends_on_and_on_is_cut_off() -> None:
+    """It had its answer."""
+    async with serving(Bounds(discard_bytes=500_000), refuses) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
+        assert (await reader.readuntil(b"full")).startswith(b"HTTP/1.1 503")
+        with pytest.raises(ConnectionError):
+            await _send_for_ever(writer)
+
+
+async def _send_for_ever(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"x" * 100_000)
+        await writer.drain()
+
+
+async def test_a_refusal_of_a_request_that_goes_on_arrives_all_the_same() -> None:
+    """Closing a connection with unread bytes resets it, and a reset overtakes the answer."""
+    async with serving() as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nX: " + b"x" * 3_000_000)
+        answer = await reader.read()
+
+    assert answer.startswith(b"HTTP/1.1 431")
+    assert answer.endswith(b"}")
+
+
+# ------------------------------------------------------------------ connections
+
+
+async def test_an_idle_connection_is_closed() -> None:
+    """After its last answer, and before any request."""
+    for sent in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b""):
+        async with serving(Bounds(idle_seconds=0.2, head_seconds=0.2)) as (reader, writer):
+            writer.write(sent)
+            assert (await reader.read()).startswith(b"HTTP/1.1 200" if sent else b"")
+
+
+async def test_a_client_that_takes_nothing_of_its_answer_is_dropped() -> None:
+    """A slow reader is fine; one that stands still keeps a request in hand."""
+    ended = asyncio.Event()
+
+    async def streams(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for _ in range(500):
+                await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+            ended.set()
+
+    async with serving(Bounds(send_seconds=0.3), streams) as (reader, writer):
+        transport: Any = writer.transport
+        transport.pause_reading()
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.wait_for(ended.wait(), 30)
+        assert not reader.at_eof()
+
+
+async def test_a_connection_too_many_is_told_so_and_one_more_is_closed() -> None:
+    """The application refuses (it knows whose health must be told); far beyond the limit nothing is read."""
+    marked: list[bool] = []
+
+    async def noting(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            marked.append(SURPLUS in scope.get("extensions", {}))
+        await app(scope, receive, send)
+
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with serving(Bounds(connections=4), noting) as (reader, writer):
+        address = writer.get_extra_info("peername")
+        others = [await asyncio.open_connection(*address) for _ in range(3)]
+        for some_reader, some in [(reader, writer), *others]:
+            some.write(request)
+            await some_reader.readuntil(b"\r\n\r\n")
+        surplus_reader, surplus = await asyncio.open_connection(*address)
+        surplus.write(request)
+        beyond_reader, beyond = await asyncio.open_connection(*address)
+        try:
+            cut = await beyond_reader.read() == b""
+        except ConnectionError:
+            cut = True
+        answer = await surplus_reader.read()
+        for _, each in [*others, (surplus_reader, surplus), (beyond_reader, beyond)]:
+            each.close()
+
+    assert marked == [False, False, False, False, True]
+    assert b"connection: close" in answer
+    assert cut

@@ -35,10 +35,18 @@ def ordering(*arguments: str, env: Mapping[str, str]) -> str:
 
 
 class Instance:
-    """One process of one service, on a port of its own that it keeps through restarts."""
+    """One process of one service, on a port of its own that it keeps through restarts. ``module`` is what is run."""
 
-    def __init__(self, part: str, name: str, env: Mapping[str, str], folder: Path, pythonpath: Path | None) -> None:
-        self.part, self.name = part, name
+    def __init__(
+        self,
+        part: str,
+        name: str,
+        env: Mapping[str, str],
+        folder: Path,
+        pythonpath: Path | None,
+        module: str = "ordering",
+    ) -> None:
+        self.part, self.name, self.module = part, name, module
         self.port = free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / f"{name}.log"
@@ -51,7 +59,7 @@ class Instance:
         """Start it; with ``wait`` until it says that it is ready."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ordering", "serve", self.part],
+                [sys.executable, "-m", self.module, "serve", self.part],
                 env=self._env,
                 stdout=log,
                 stderr=log,
@@ -102,6 +110,10 @@ class Instance:
         """SIGCONT."""
         self._signal(signal.SIGCONT)
 
+    def descriptors(self) -> int:
+        """How many files and connections it has open."""
+        return len(list(Path(f"/proc/{self._running.pid}/fd").iterdir()))
+
     def last_words(self) -> str:
         """The end of its log."""
         return self.log.read_text(errors="replace")[-4_000:]
@@ -135,6 +147,8 @@ class Cluster:
     ) -> None:
         self.folder, self.topic, self.bootstrap, self.database = folder, topic, bootstrap, database
         self._pythonpath = pythonpath
+        self.module = "ordering"
+        """What instances run."""
         self.env = environment(
             ORDERING_MODE="cluster",
             ORDERING_DATA_DIR=str(folder / "data"),
@@ -171,7 +185,7 @@ class Cluster:
 
     def _instance(self, part: str, *, start: bool, **settings: str) -> Instance:
         number = sum(instance.part == part for instance in self.instances) + 1
-        made = Instance(part, f"{part}-{number}", {**self.env, **settings}, self.folder, self._pythonpath)
+        made = Instance(part, f"{part}-{number}", {**self.env, **settings}, self.folder, self._pythonpath, self.module)
         self.instances.append(made)
         return made.start() if start else made
 

@@ -22,8 +22,8 @@ MUTANTS: dict[str, Mutant] = {
     "stored-behind-503": Mutant(
         "application/place_order.py",
         "                self._gate.check()\n"
-        "            outcome = await self._commit.submit(self._recorder.write(order, event, context))\n",
-        "            outcome = await self._commit.submit(self._recorder.write(order, event, context))\n"
+        "            outcome = await self._commit.submit(self._recorder.write(order, event, context), deadline)\n",
+        "            outcome = await self._commit.submit(self._recorder.write(order, event, context), deadline)\n"
         "            self._gate.check()\n",
     ),
     # Accepting is not different from rejecting.

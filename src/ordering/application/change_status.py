@@ -41,6 +41,7 @@ class ChangeStatus:
         the order exist, ``if_match``, same status (an answer without an event), the life cycle. Raises OrderNotFound,
         PreconditionFailed, IllegalTransition, KeyReused, KeyInFlight, a NotStored error or OutcomeUnknown.
         """
+        deadline = self._commit.deadline()
         with self._keys.held(context.once):
             for _ in range(ATTEMPTS):
                 found = await self._load(wanted.order_id)
@@ -56,7 +57,7 @@ class ChangeStatus:
                 order, write = self._decide(found, wanted, context)
                 if write is None:
                     return order
-                outcome = await self._commit.submit(write)
+                outcome = await self._commit.submit(write, deadline)
                 if isinstance(outcome, AnswerTaken):
                     return same_body(context.once, outcome.answer)
                 if not isinstance(outcome, Conflict):

@@ -11,9 +11,11 @@ hung up) changes nothing: its write goes on and its outcome is dropped.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from functools import partial
 
 import attrs
 
@@ -34,8 +36,9 @@ StoredEvents = Sequence[tuple[NewEvent, Stored]]
 
 @attrs.frozen
 class CommitLimits:
-    """Bounds of the queue. ``wait_seconds``: how long a request may wait to be claimed; ``resolve_seconds``: how long
-    an ambiguous commit is asked about before its requests are answered with outcome-unknown."""
+    """Bounds of the queue. ``wait_seconds``: how long a command may take until its write is claimed, all its attempts
+    together; ``resolve_seconds``: how long an ambiguous commit is asked about before its requests are answered with
+    outcome-unknown."""
 
     batch_max: int = 256
     queue_max: int = 10_000
@@ -56,6 +59,7 @@ class _Ticket:
     write: Write
     answer: "asyncio.Future[Outcome]"
     deadline: float
+    since: float
     state: _State = _State.QUEUED
 
     def resolve(self, outcome: Outcome) -> None:
@@ -83,7 +87,8 @@ class GroupCommit:
         self._limits = limits or CommitLimits()
         self._queue: deque[_Ticket] = deque()
         self._wake = asyncio.Event()
-        self._expiry_set = False
+        self._expires_at = math.inf
+        self._claimed_since: float | None = None
         self._stopping = False
         self._outage: str | None = None
         self._outage_at = 0.0
@@ -100,21 +105,39 @@ class GroupCommit:
         """How many requests wait to be claimed."""
         return len(self._queue)
 
-    async def submit(self, write: Write) -> Outcome:
+    def oldest_seconds(self) -> float:
+        """How long the oldest request has been waiting for the store, claimed or not; 0 if none is."""
+        since = self._claimed_since
+        if since is None:
+            if not self._queue:
+                return 0.0
+            since = self._queue[0].since
+        return self._runtime.monotonic() - since
+
+    def deadline(self) -> float:
+        """When a command that begins now must have been claimed, for ``submit``: one deadline for all its attempts."""
+        return self._runtime.monotonic() + self._limits.wait_seconds
+
+    async def submit(self, write: Write, deadline: float | None = None) -> Outcome:
         """Make one write durable and return its outcome.
 
-        Raises a NotStored error if it provably left nothing, OutcomeUnknown if nobody can tell.
+        Raises a NotStored error if it provably left nothing (Overloaded if it was not claimed by its deadline), and
+        OutcomeUnknown if nobody can tell.
         """
         if self._stopping:
             raise ShuttingDown
         if len(self._queue) >= self._limits.queue_max:
             raise Overloaded(f"{self._limits.queue_max} requests are waiting for the store")
-        deadline = self._runtime.monotonic() + self._limits.wait_seconds
-        ticket = _Ticket(write, asyncio.get_running_loop().create_future(), deadline)
+        now = self._runtime.monotonic()
+        if deadline is None:
+            deadline = now + self._limits.wait_seconds
+        elif deadline <= now:
+            raise self._too_late()
+        ticket = _Ticket(write, asyncio.get_running_loop().create_future(), deadline, now)
         self._queue.append(ticket)
         self._wake.set()
-        if not self._expiry_set:
-            self._expire_later(self._limits.wait_seconds)
+        if deadline < self._expires_at:
+            self._expire_later(deadline - now, deadline)
         return await ticket.answer
 
     async def run(self) -> None:
@@ -122,7 +145,9 @@ class GroupCommit:
         try:
             while True:
                 while self._queue:
+                    self._claimed_since = self._queue[0].since
                     await self._commit(self._claim())
+                    self._claimed_since = None
                 if self._stopping:
                     return
                 self._wake.clear()
@@ -146,24 +171,34 @@ class GroupCommit:
                 batch.append(ticket)
         return batch
 
-    def _expire_later(self, seconds: float) -> None:
-        self._expiry_set = True
-        self._runtime.call_later(seconds, self._expire)
+    def _expire_later(self, seconds: float, deadline: float) -> None:
+        self._expires_at = deadline
+        self._runtime.call_later(seconds, partial(self._expire, deadline))
 
-    def _expire(self) -> None:
-        # Everyone may wait equally long, so the queue is in deadline order and one timer serves all of it.
-        self._expiry_set = False
+    def _expire(self, deadline: float) -> None:
+        # One timer serves all: nearly every deadline is later than those before it, and one that is not (a second
+        # attempt of a command) sets a timer of its own. One that fires a little early is set again.
         now = self._runtime.monotonic()
-        while self._queue and self._queue[0].deadline <= now:
-            ticket = self._queue.popleft()
-            ticket.state = _State.WITHDRAWN
-            ticket.fail(Overloaded(f"not begun within {self._limits.wait_seconds:g} s"))
-        if self._queue:
-            self._expire_later(self._queue[0].deadline - now)
+        waiting: deque[_Ticket] = deque()
+        for ticket in self._queue:
+            if ticket.deadline <= now:
+                ticket.state = _State.WITHDRAWN
+                ticket.fail(self._too_late())
+            else:
+                waiting.append(ticket)
+        self._queue = waiting
+        if self._expires_at == deadline:
+            self._expires_at = math.inf
+            if waiting:
+                earliest = min(ticket.deadline for ticket in waiting)
+                self._expire_later(earliest - now, earliest)
+
+    def _too_late(self) -> Overloaded:
+        return Overloaded(f"not begun within {self._limits.wait_seconds:g} s")
 
     def _close(self) -> None:
         """Nobody commits any more: what is still queued stored nothing."""
-        self._stopping = True
+        self._stopping, self._claimed_since = True, None
         while self._queue:
             ticket = self._queue.popleft()
             ticket.state = _State.WITHDRAWN

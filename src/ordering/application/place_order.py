@@ -31,6 +31,7 @@ class PlaceOrder:
 
         Raises DuplicateOrder, KeyReused, KeyInFlight, a NotStored error or OutcomeUnknown.
         """
+        deadline = self._commit.deadline()
         with self._keys.held(context.once):
             replay = await self._keys.replay(context.once)
             if replay is not None:
@@ -45,7 +46,7 @@ class PlaceOrder:
                         return replay
                     raise DuplicateOrder(order.order_id)
                 self._gate.check()
-            outcome = await self._commit.submit(self._recorder.write(order, event, context))
+            outcome = await self._commit.submit(self._recorder.write(order, event, context), deadline)
             if isinstance(outcome, Conflict):
                 raise DuplicateOrder(order.order_id)
             if isinstance(outcome, AnswerTaken):

@@ -3,8 +3,10 @@
 Everything here happens before stores are opened, so that a start that cannot succeed changes nothing.
 """
 
+import contextlib
 import fcntl
 import os
+import resource
 import socket
 from pathlib import Path
 
@@ -65,6 +67,18 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
         raise StartupError(f"cannot listen on {host} port {port}: {reason} ({setting} chooses another port)") from None
     listener.setblocking(False)
     return listener
+
+
+def allow_descriptors(needed: int) -> int:
+    """Let this process open so many files and connections, as far as its hard limit goes; how many it may open now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return needed
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    with contextlib.suppress(OSError, ValueError):  # a system may have a lower limit than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        soft = allowed
+    return soft
 
 
 def address(listener: socket.socket) -> tuple[str, int]:

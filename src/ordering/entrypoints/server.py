@@ -1,146 +1,135 @@
-"""The HTTP server: uvicorn on uvloop and httptools, with the bounds it does not have.
+"""The HTTP server: uvicorn on uvloop and httptools, with bounded connections and an end in order.
 
-Uvicorn keeps whatever headers a client sends (50 MB were seen) and waits for a stuck request for ever. Here a
-request's head has a size limit, and a request has to arrive within some seconds. A request that comes in one piece,
-as nearly all do, costs no timer.
+At the end nobody who was heard goes without an answer: the connections that the kernel has accepted are taken over
+before the listener closes, requests that are on their way at that moment are still served, each answer is the last one
+on its connection, and idle connections close.
 """
 
 import asyncio
 import contextlib
-import json
-from collections.abc import Generator
+import socket
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-_REFUSALS: Final = {
-    400: ("Bad Request", "This is no HTTP request that could be read"),
-    408: ("Request Timeout", "The request did not arrive in time"),
-    431: ("Request Header Fields Too Large", "The request's head is too large"),
-}
+from ordering.entrypoints.protocol import BoundedProtocol, Bounds, Shared
 
+STRAGGLE_SECONDS: Final = 0.05
+"""How long requests may be on their way when the end begins: a round trip, and the time to read what has come."""
 
-class BoundedProtocol(HttpToolsProtocol):
-    """One connection, bounded in what a client may make us keep."""
-
-    head_bytes_max = 64 * 1024
-    receive_seconds = 30.0
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 -- uvicorn's own
-        super().__init__(*arguments, **named)
-        self._in_head = True
-        self._head_bytes = 0
-        self._complete = True
-        self._refused = False
-        self._deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Somebody who connects has to say something."""
-        super().connection_made(transport)
-        self._await_rest()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing to wait for any more."""
-        self._rest_is_here()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Feed the parser, then judge what is still missing."""
-        if self._in_head:
-            self._head_bytes += len(data)
-        if not self._refused:
-            super().data_received(data)
-        if self._refused:
-            return
-        if self._in_head and self._head_bytes > self.head_bytes_max:
-            self._refuse(431)
-        elif self._complete and (self._head_bytes == 0 or not self._in_head):
-            self._rest_is_here()
-        elif self._deadline is None:
-            self._await_rest()
-
-    def send_400_response(self, msg: str) -> None:
-        """What cannot be parsed: an unknown method, a bad byte."""
-        self._refuse(400)
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self._in_head, self._complete = True, False
-
-    def on_headers_complete(self) -> None:
-        """Start the request, unless its head came in one large piece that is over the limit."""
-        over = self._head_bytes > self.head_bytes_max and self._head_size() > self.head_bytes_max
-        self._in_head, self._head_bytes = False, 0
-        if over:
-            self._refuse(431)
-        else:
-            super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        """More of the body."""
-        if not self._refused:
-            super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """The request is here as a whole."""
-        self._complete, self._in_head = True, True
-        if not self._refused:
-            super().on_message_complete()
-
-    # ------------------------------------------------------------------ bounds
-
-    def _head_size(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-
-    def _await_rest(self) -> None:
-        self._deadline = self.loop.call_later(self.receive_seconds, self._too_slow)
-
-    def _rest_is_here(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _too_slow(self) -> None:
-        self._deadline = None
-        if self._in_head and self._head_bytes:
-            self._refuse(408)
-        else:
-            self.transport.close()
-
-    def _refuse(self, status: int) -> None:
-        """Answer on the bare connection and close it; the rest of the request is not read."""
-        self._refused = True
-        in_body = status == 400 and not self._in_head
-        before: Any = self.cycle
-        if before is not None and not before.response_complete and not in_body:
-            # The request before this one still waits for its answer, and its client would take this for it.
-            before.keep_alive = False
-            self._rest_is_here()
-            return
-        title, message = _REFUSALS[status]
-        problem = {"type": "about:blank", "title": title, "status": status, "detail": message}
-        body = json.dumps({**problem, "message": message, "success": False, "errors": []}).encode("ascii")
-        fields = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
-        self.transport.write(b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (status, title.encode("ascii"), fields, body))
-        self.transport.close()
+FAREWELL_SECONDS: Final = 0.25
+"""How long answers to requests that were cancelled at the end may take to leave."""
 
 
 class Server(uvicorn.Server):
-    """Uvicorn without its own signal handlers: the worker decides about the end."""
+    """Uvicorn without its own signal handlers and without its end: the worker decides.
+
+    ``finish_seconds`` is how long requests in hand may take at the end; ``on_last`` is called then, when nothing new
+    can come any more.
+    """
+
+    def __init__(self, config: uvicorn.Config, finish_seconds: float, on_last: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.servers: list[asyncio.Server] = []
+        self._finish_seconds, self._on_last = finish_seconds, on_last
+        self._leaving = asyncio.Event()
+        self._hurried = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Leave signals alone."""
         yield
 
+    def leave(self) -> None:
+        """Begin the end; ``serve`` returns when it is over."""
+        self.should_exit = True
+        self._leaving.set()
 
-def server_of(app: Any, finish_seconds: float) -> Server:  # noqa: ANN401 -- an ASGI application
-    """A server for one application; at the end, requests in hand get ``finish_seconds`` (whole ones, at least one)."""
+    def hurry(self) -> None:
+        """Do not wait for requests in hand: they are answered now, as far as they are."""
+        self._hurried.set()
+
+    async def main_loop(self) -> None:
+        """Serve; once a second uvicorn looks at the clock for the Date header."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leaving.wait(), 1.0)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take nothing new, answer what is in hand, close."""
+        await self._close_listeners(sockets or [])
+        for connection in self._connections():
+            connection.shutdown()
+        await asyncio.sleep(STRAGGLE_SECONDS)  # nothing tells what is still on its way
+        for connection in self._connections():
+            connection.close_idle()
+        self._on_last()
+        ending = asyncio.get_running_loop().create_task(self._all_ended())
+        hurried = asyncio.get_running_loop().create_task(self._hurried.wait())
+        await asyncio.wait([ending, hurried], timeout=self._finish_seconds, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if not ending.done():
+            for task in self.server_state.tasks:
+                task.cancel()
+            await asyncio.wait([ending], timeout=FAREWELL_SECONDS)
+        ending.cancel()
+        await self.lifespan.shutdown()
+
+    # ------------------------------------------------------------------ the end
+
+    async def _close_listeners(self, listeners: Sequence[socket.socket]) -> None:
+        """Close them, and serve those who were connected already: closing would reset them."""
+        taken = [connection for listener in listeners for connection in _taken_from(listener)]
+        for server in self.servers:
+            server.close()
+        for listener in listeners:
+            listener.close()
+        loop = asyncio.get_running_loop()
+        for connection in taken:
+            with contextlib.suppress(OSError):  # its client is gone
+                await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> BoundedProtocol:
+        made: Any = self.config.http_protocol_class
+        protocol = made(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        assert isinstance(protocol, BoundedProtocol)
+        return protocol
+
+    async def _all_ended(self) -> None:
+        """Return when every request is answered and every answer sent."""
+        while waited := [*self.server_state.tasks, *(connection.closed for connection in self._connections())]:
+            await asyncio.wait(waited)
+
+    def _connections(self) -> list[BoundedProtocol]:
+        return [connection for connection in self.server_state.connections if isinstance(connection, BoundedProtocol)]
+
+
+def _taken_from(listener: socket.socket) -> list[socket.socket]:
+    """The connections that the kernel has accepted for us."""
+    taken: list[socket.socket] = []
+    with contextlib.suppress(OSError):  # nothing is left, or the process has no descriptor for it
+        while True:
+            taken.append(listener.accept()[0])
+    return taken
+
+
+def _nothing() -> None:
+    """At the end nothing else has to be told."""
+
+
+def server_of(
+    app: Any,  # noqa: ANN401 -- an ASGI application
+    finish_seconds: float,
+    bounds: Bounds | None = None,
+    on_last: Callable[[], None] = _nothing,
+) -> Server:
+    """A server for one application; at the end, requests in hand get ``finish_seconds``."""
+    kept = bounds or Bounds()
+    idle: Any = kept.idle_seconds  # a timer's, so it need not be whole
     config = uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        http=type("Protocol", (BoundedProtocol,), {"shared": Shared(kept)}),
         loop="none",
         ws="none",
         lifespan="auto",
@@ -148,6 +137,6 @@ def server_of(app: Any, finish_seconds: float) -> Server:  # noqa: ANN401 -- an 
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=max(1, int(finish_seconds)),
+        timeout_keep_alive=idle,
     )
-    return Server(config)
+    return Server(config, finish_seconds, on_last)

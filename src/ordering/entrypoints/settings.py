@@ -157,6 +157,33 @@ class Settings(ClusterSettings):
     request_seconds: float = setting(
         "ORDERING_REQUEST_SECONDS", real(0.1, 600), 10.0, "how long a change may wait before it is refused"
     )
+    admission_max: int = setting(
+        "ORDERING_ADMISSION_MAX", whole(1, 100_000), 256, "most requests a service works on at once; more are refused"
+    )
+    admission_seconds: float = setting(
+        "ORDERING_ADMISSION_SECONDS",
+        real(0.05, 600),
+        1.0,
+        "requests are refused while the oldest one has waited so long for the store",
+    )
+    waiters_max: int = setting(
+        "ORDERING_WAITERS_MAX", whole(1, 100_000), 1_000, "most requests that wait for the read model (`wait=`)"
+    )
+    connections_max: int = setting(
+        "ORDERING_CONNECTIONS_MAX", whole(1, 1_000_000), 4_096, "most connections of clients that are served"
+    )
+    head_seconds: float = setting(
+        "ORDERING_HEAD_SECONDS", real(0.1, 600), 10.0, "how long a client may take to send a request's head"
+    )
+    body_seconds: float = setting(
+        "ORDERING_BODY_SECONDS", real(0.1, 600), 30.0, "how long it may take to send the body"
+    )
+    send_seconds: float = setting(
+        "ORDERING_SEND_SECONDS", real(0.1, 600), 30.0, "how long it may take nothing of an answer that waits for it"
+    )
+    idle_seconds: float = setting(
+        "ORDERING_IDLE_SECONDS", real(0.1, 3_600), 75.0, "how long a connection may stay open without a request"
+    )
     shutdown_seconds: float = setting(
         "ORDERING_SHUTDOWN_SECONDS", real(0.1, 600), 3.0, "how long a stop may take to finish and publish"
     )
@@ -267,6 +294,8 @@ def _contradictions(settings: Settings, sources: Mapping[str, str]) -> list[Faul
             found.append((name, problem))
     if settings.queue_max < settings.batch_max:
         found.append(("queue_max", f"must not be less than ORDERING_BATCH_MAX ({settings.batch_max})"))
+    if settings.connections_max < settings.admission_max:
+        found.append(("connections_max", f"must not be less than ORDERING_ADMISSION_MAX ({settings.admission_max})"))
     return [_fault(settings, sources, name, message) for name, message in found]
 
 

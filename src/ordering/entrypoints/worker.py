@@ -12,19 +12,27 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Generator, Sequence
+from typing import Any
 
 import uvloop
 
 from ordering.application.failures import StoreUnavailable
 from ordering.entrypoints import container
 from ordering.entrypoints.observe import ServiceObserver, configure_logging
-from ordering.entrypoints.process import CalledWrongly, StartupError, listen
+from ordering.entrypoints.process import CalledWrongly, StartupError, allow_descriptors, listen
+from ordering.entrypoints.protocol import NO_ROOM, Bounds
 from ordering.entrypoints.server import server_of
 from ordering.entrypoints.service import Service
 from ordering.entrypoints.settings import Settings, load
 
 HTTP_SHARE = 0.5
 """How much of the time to stop requests in hand may take; storing and publishing them needs the rest."""
+
+OTHER_DESCRIPTORS = 256
+"""Descriptors for everything that is no connection of a client: files, databases, brokers."""
+
+IMPATIENCE_SECONDS = 1.0
+"""One Ctrl-C may arrive as several signals; one that comes so much later asks to stop sooner."""
 
 
 def serve(part: str, inherited: Sequence[str]) -> int:
@@ -39,6 +47,7 @@ def serve(part: str, inherited: Sequence[str]) -> int:
     except (*container.REFUSALS, StoreUnavailable) as error:
         raise StartupError(str(error)) from None
     _spare_the_collector()
+    _allow_connections(settings, observer)
     with listener:
         return uvloop.run(Worker(service, settings, observer, listener, handed.get("--lifeline")).run())
 
@@ -49,6 +58,24 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 20, 50)
+
+
+def _allow_connections(settings: Settings, observer: ServiceObserver) -> None:
+    """Each connection takes a descriptor."""
+    needed = round(settings.connections_max * NO_ROOM) + OTHER_DESCRIPTORS
+    allowed = allow_descriptors(needed)
+    if allowed < needed:
+        observer.alarmed("descriptors.few", allowed=allowed, needed=needed, setting="ORDERING_CONNECTIONS_MAX")
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        head_seconds=settings.head_seconds,
+        body_seconds=settings.body_seconds,
+        send_seconds=settings.send_seconds,
+        idle_seconds=settings.idle_seconds,
+        connections=settings.connections_max,
+    )
 
 
 def _handed_over(arguments: Sequence[str]) -> dict[str, int]:
@@ -91,9 +118,12 @@ class Worker:
         self._service, self._settings, self._observer = service, settings, observer
         self._listener, self._lifeline = listener, lifeline
         self._ending = asyncio.Event()
-        self._deadline = 0.0
+        self._hurried = asyncio.Event()
+        self._began = self._deadline = 0.0
         self._failed = False
-        self._server = server_of(service.app, settings.shutdown_seconds * HTTP_SHARE)
+        self._server = server_of(
+            service.app, settings.shutdown_seconds * HTTP_SHARE, _bounds(settings), on_last=service.stop
+        )
 
     async def run(self) -> int:
         """From start to end; 0 unless something broke."""
@@ -105,12 +135,13 @@ class Worker:
         return 1 if self._failed else 0
 
     def end(self, reason: str, *, failed: bool = False) -> None:
-        """Begin to stop; further reasons change nothing (one Ctrl-C may arrive as several signals)."""
+        """Begin to stop; further reasons change nothing."""
         self._failed |= failed
         if self._ending.is_set():
             return
         self._observer.changed("service.stopping", reason=reason)
-        self._deadline = asyncio.get_running_loop().time() + self._settings.shutdown_seconds
+        self._began = asyncio.get_running_loop().time()
+        self._deadline = self._began + self._settings.shutdown_seconds
         self._ending.set()
 
     # ------------------------------------------------------------------ parts
@@ -132,23 +163,37 @@ class Worker:
         host, port = self._listener.getsockname()[:2]
         self._observer.changed("service.serving", host=host, port=port, mode=str(self._settings.effective_mode))
         await self._ending.wait()
-        self._service.stop()
-        self._server.should_exit = True
+        self._server.leave()
         try:
             await serving
         except Exception as error:
             self._observer.failed("http.failed", error)
             self._failed = True
+            self._service.stop()
 
     async def _finish(self, loops: dict[str, "asyncio.Task[None]"]) -> None:
         """Store and publish what was accepted, in what is left of the time."""
         finishing = [loops[name] for name in self._service.finishing]
-        if finishing:
-            _, late = await asyncio.wait(finishing, timeout=self._left())
-            if late:
-                self._observer.changed("service.unfinished", loops=sorted(task.get_name() for task in late))
-        if not await self._service.drain(self._left()):
+        if late := await self._within_time(*finishing):
+            self._observer.changed(
+                "service.unfinished", loops=sorted(name for name in self._service.finishing if loops[name] in late)
+            )
+        draining = asyncio.ensure_future(self._service.drain(self._left()))
+        await self._within_time(draining)
+        if not (draining.done() and await draining):
+            draining.cancel()
             self._observer.changed("service.undrained")  # stored all the same: the next start publishes it
+
+    async def _within_time(self, *tasks: "asyncio.Future[Any]") -> "set[asyncio.Future[Any]]":
+        """Wait for tasks until the time is over or somebody hurries; those that were late."""
+        if not tasks:
+            return set()
+        loop = asyncio.get_running_loop()
+        together, hurried = loop.create_task(asyncio.wait(tasks)), loop.create_task(self._hurried.wait())
+        await asyncio.wait([together, hurried], timeout=self._left(), return_when=asyncio.FIRST_COMPLETED)
+        together.cancel()
+        hurried.cancel()
+        return {task for task in tasks if not task.done()}
 
     def _left(self) -> float:
         return max(0.1, self._deadline - asyncio.get_running_loop().time())
@@ -184,7 +229,7 @@ class Worker:
     def _signals(self) -> Generator[None, None, None]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.end, f"signal {number.name}")
+            loop.add_signal_handler(number, self._told, number)
         if self._lifeline is not None:
             loop.add_reader(self._lifeline, self._parent_gone)
         try:
@@ -194,6 +239,14 @@ class Worker:
                 loop.remove_signal_handler(number)
             if self._lifeline is not None:
                 loop.remove_reader(self._lifeline)
+
+    def _told(self, number: signal.Signals) -> None:
+        late = asyncio.get_running_loop().time() - self._began >= IMPATIENCE_SECONDS
+        if self._ending.is_set() and late and not self._hurried.is_set():
+            self._observer.changed("service.hurrying", reason=f"signal {number.name} again")
+            self._hurried.set()
+            self._server.hurry()
+        self.end(f"signal {number.name}")
 
     def _parent_gone(self) -> None:
         """The other end of the lifeline is closed, and nothing is ever written to it."""

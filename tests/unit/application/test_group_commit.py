@@ -180,6 +180,42 @@ async def test_deadlines_are_watched_again_after_the_queue_was_empty(runtime: Vi
     assert await asyncio.gather(*first) == [STORED]
 
 
+async def test_a_command_has_one_deadline_for_all_its_attempts(runtime: VirtualRuntime) -> None:
+    """A second attempt does not begin a new time, and its earlier deadline is kept behind later ones."""
+    bench = Bench(runtime, CommitLimits(wait_seconds=1), seconds=3)
+    first = bench.submit("slow")
+    deadline = bench.commit.deadline()
+    await passing(0.75)
+    (other,) = bench.submit("other")
+    again = runtime.spawn(outcome_of(bench.commit.submit(write_of("again"), deadline)), name="again")
+    assert isinstance(await again, Overloaded)
+    assert runtime.monotonic() == pytest.approx(1)
+    with pytest.raises(Overloaded):
+        await bench.commit.submit(write_of("late"), deadline)
+    assert isinstance(await other, Overloaded)
+    assert runtime.monotonic() == pytest.approx(1.75)
+    assert await asyncio.gather(*first) == [STORED]
+    assert bench.store.calls == [["slow"]]
+
+
+async def test_the_age_of_the_oldest_request_is_known(runtime: VirtualRuntime) -> None:
+    """Whether the store is at work on it or not; nothing waits, nothing is old."""
+    bench = Bench(runtime, CommitLimits(batch_max=1), seconds=2)
+    assert bench.commit.oldest_seconds() == 0
+    waiting = bench.submit("a")
+    await passing(0.5)
+    waiting += bench.submit("b")
+    assert bench.commit.oldest_seconds() == pytest.approx(0.5)
+    await passing(1)
+    assert bench.commit.oldest_seconds() == pytest.approx(1.5)
+    await waiting[0]
+    await passing(0.25)
+    assert bench.commit.oldest_seconds() == pytest.approx(1.75)
+    assert await asyncio.gather(*waiting) == [STORED, STORED]
+    await settling()
+    assert bench.commit.oldest_seconds() == 0
+
+
 async def test_the_queue_is_bounded(runtime: VirtualRuntime) -> None:
     """One too many is refused at once; the others are stored."""
     bench = Bench(runtime, CommitLimits(queue_max=3))

@@ -42,6 +42,7 @@ from ordering.application.queries import OrderDetails, ReadStats, TopicIds
 from ordering.application.relay_outbox import OutboxRelay, RelayLimits
 from ordering.application.waiters import Waiters
 from ordering.domain.generation import Randomness
+from ordering.entrypoints.http.admission import Admission, AdmissionLimits, Load
 from ordering.entrypoints.http.cart_api import create_cart_app
 from ordering.entrypoints.http.options import HttpOptions, Surroundings
 from ordering.entrypoints.http.order_api import create_order_app
@@ -119,6 +120,13 @@ def _http_options(settings: Settings, service: str) -> HttpOptions:
 
 def _surroundings(causes: Causes, observer: ServiceObserver, runtime: Runtime) -> Surroundings:
     return Surroundings(causes, observer.metrics, runtime.new_id, observer.request_failed, observer.answered)
+
+
+def _admission(
+    app: OrderingApp, settings: Settings, load: Load, runtime: Runtime, observer: ServiceObserver
+) -> Admission:
+    limits = AdmissionLimits(settings.admission_max, settings.admission_seconds)
+    return Admission(app, limits, load, runtime.new_id, lambda: observer.counted("http_refused"))
 
 
 # ---------------------------------------------------------------------------------------------- readiness
@@ -226,6 +234,14 @@ class Cart(Common):
     app: providers.Provider[OrderingApp] = providers.Singleton(
         create_cart_app, place_order, change_status, options, surroundings
     )
+    admitted: providers.Provider[Admission] = providers.Singleton(
+        _admission,
+        app,
+        settings,
+        providers.Singleton(lambda commit: Load(store_age=commit.oldest_seconds), commit),
+        runtime,
+        observer,
+    )
 
 
 class Order(Common):
@@ -238,7 +254,7 @@ class Order(Common):
     source: providers.Provider[EventSource] = providers.Dependency()
     log_view: providers.Provider[EventSource] = providers.Dependency()  # the consumer's holds its positions
 
-    waiters: providers.Provider[Waiters] = providers.Singleton(Waiters, runtime)
+    waiters: providers.Provider[Waiters] = providers.Singleton(Waiters, runtime, settings.provided.waiters_max)
     held: providers.Provider[HeldRecords] = providers.Singleton(HeldRecords, views, decoder, runtime, topic)
     consumer: providers.Provider[EventConsumer] = providers.Singleton(
         EventConsumer, source, decoder, views, held, waiters, runtime, observer, topic
@@ -262,6 +278,14 @@ class Order(Common):
         options,
         surroundings,
         providers.Singleton(lambda consumer: lambda: consumer.trouble is None, consumer),
+    )
+    admitted: providers.Provider[Admission] = providers.Singleton(
+        _admission,
+        app,
+        settings,
+        providers.Singleton(lambda waiters: Load(waiting=lambda: waiters.count), waiters),
+        runtime,
+        observer,
     )
 
 

@@ -39,7 +39,7 @@ def cart_service(cart: Cart, exits: AsyncExitStack, opening: Opening = ()) -> Se
             await store.release()
 
     return Service(
-        app=cart.app(),
+        app=cart.admitted(),
         opening=opening,
         loops={"committer": commit.run, "relay": relay.run, "trimmer": cart.trimmer().run},
         finishing=frozenset({"committer"}),
@@ -70,7 +70,7 @@ def order_service(order: Order, exits: AsyncExitStack, opening: Opening = ()) ->
 
     consumer, views, waiters = order.consumer(), order.views(), order.waiters()
     return Service(
-        app=order.app(),
+        app=order.admitted(),
         opening=opening,
         loops={"consumer": consume, "news": hear_of_others},
         finishing=frozenset(),

@@ -1,0 +1,69 @@
+"""Five times as many clients as are admitted at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import uvloop
+
+from tests.faults.outcome import Limit, Outcome, none
+from tests.overload.clients import Load, Record, ask, percentile, until_normal
+from tests.overload.systems import Place
+
+TIMES = 5
+ACCEPTED_SECONDS = 1.0
+REFUSED_SECONDS = 0.1
+NORMAL_SECONDS = 5.0
+NORMAL_ANSWER = 0.5
+"""How fast an order is accepted where nothing is wrong, generously: the generator has just stopped."""
+
+HEALTH = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def closed_loop(place: Place, *, admitted: int, seconds: float, slow: float) -> Outcome:
+    """``admitted`` is the limit; for so many ``seconds``, on a store of which each batch takes ``slow`` longer."""
+    return uvloop.run(_closed_loop(place, admitted, seconds, slow))
+
+
+async def _closed_loop(place: Place, admitted: int, seconds: float, slow: float) -> Outcome:
+    with place.system("overload", ORDERING_ADMISSION_MAX=str(admitted)) as system:
+        record, after = Record(), Record()
+        with system.slow_store(slow) if slow else contextlib.nullcontext():
+            async with Load(system.cart.url, "o", TIMES * admitted, record=record) as load:
+                began = time.monotonic()
+                unhealthy = await _asked_meanwhile(system.cart.url, seconds)
+                lasted = time.monotonic() - began
+        normal = await until_normal(system.cart.url, after, "after", within=NORMAL_ANSWER)
+        findings = await system.settled({**record.attempts, **after.attempts})
+        rate = len(record.accepted) / lasted
+        figures = (
+            f"{TIMES * admitted} clients, {admitted} admitted, {slow * 1000:.0f} ms more per batch, {lasted:.0f} s: "
+            f"{record.told()}; {rate:.0f} accepted/s, p50 {percentile(record.accepted, 0.5):.3f} s, "
+            f"refusals p50 {percentile(record.refused, 0.5):.4f} s"
+        )
+        return Outcome(
+            figures,
+            findings,
+            (
+                Limit("accepted, p99", percentile(record.accepted, 0.99), ACCEPTED_SECONDS),
+                Limit("refused, p99", percentile(record.refused, 0.99), REFUSED_SECONDS),
+                Limit("normal after", normal, NORMAL_SECONDS),
+                none("answers that are neither 201 nor 503 overloaded", record.others("201", "503 overloaded")),
+                none("connections closed without an answer", len(record.unheard) + len(record.broken)),
+                none("connections refused", load.unconnected),
+                none("no request was refused", int(not record.refused)),
+                none("questions for its health that were not answered 200", unhealthy),
+            ),
+        )
+
+
+async def _asked_meanwhile(url: str, seconds: float) -> int:
+    """Ask for its health again and again for so many seconds; how often that was not answered with 200."""
+    end, failed = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        answer = await ask(url, HEALTH)
+        failed += answer is None or answer.status != 200
+        await asyncio.sleep(0.2)
+    return failed

@@ -1,0 +1,109 @@
+"""The system under overload: one cart and one order service, embedded or on the real parts."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from tests.e2e import cluster_checker, crash_checker
+from tests.e2e.crash_checker import Findings
+from tests.e2e.crash_clients import Attempt
+from tests.faults.cluster import Instance, environment
+from tests.faults.parts import SETTLE_SECONDS, Parts
+from tests.overload.service import SLOW_STORE
+
+Attempts = dict[str, list[Attempt]]
+Evidence = Callable[[Attempts], Findings]
+
+MODULE = "tests.overload.service"
+
+
+@attrs.frozen
+class System:
+    """Both services, running, and what compares what clients were told with what is stored."""
+
+    cart: Instance
+    order: Instance
+    slowness: Path
+    evidence: Evidence
+
+    @contextmanager
+    def slow_store(self, seconds: float) -> Iterator[None]:
+        """Each batch takes so much longer during the block."""
+        self.slowness.write_text(str(seconds))
+        try:
+            yield
+        finally:
+            self.slowness.unlink()
+
+    async def settled(self, attempts: Attempts) -> Findings:
+        """The findings once everything accepted is visible, or when the time for that is over."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while True:
+            findings = await asyncio.to_thread(self.evidence, attempts)
+            if findings.all_zero or time.monotonic() > deadline:
+                return findings
+            await asyncio.sleep(0.5)  # files or a database, written by two processes: nothing tells when they agree
+
+
+async def until_left(instance: Instance, before: int, seconds: float = 30.0) -> int:
+    """How many descriptors more than ``before`` it still has open when that has stopped falling to none."""
+    deadline = time.monotonic() + seconds
+    while (more := instance.descriptors() - before) > 0:
+        if time.monotonic() > deadline:
+            return more
+        await asyncio.sleep(0.1)  # sockets close behind their clients; nothing tells when the last one has
+    return 0
+
+
+@attrs.frozen
+class Place:
+    """Where systems run: in files, or (with ``parts``) on the real parts; with ``build`` a broken build of them."""
+
+    parts: Parts | None = None
+    build: Path | None = None
+
+    @contextmanager
+    def system(self, name: str, **settings: str) -> Iterator[System]:
+        """Both services on nothing but the embedded or cluster stores of their own; nothing of it is left."""
+        if self.parts is None:
+            with self._embedded(settings) as made:
+                yield made
+            return
+        with self.parts.trial(name, **settings) as trial, tempfile.TemporaryDirectory() as folder:
+            cluster, slowness = trial.cluster, Path(folder) / "slow"
+            assert cluster.database is not None
+            where = cluster_checker.Cluster(
+                cluster.database, cluster.bootstrap, cluster.topic, f"{cluster.topic}-group"
+            )
+            cluster.module = MODULE
+            cart, order = cluster.cart(**{SLOW_STORE: str(slowness)}), cluster.order(**{SLOW_STORE: str(slowness)})
+            yield System(cart, order, slowness, lambda attempts: cluster_checker.check(where, attempts, ()))
+
+    @contextmanager
+    def _embedded(self, settings: Mapping[str, str]) -> Iterator[System]:
+        with tempfile.TemporaryDirectory(prefix="ordering-overload-") as name:
+            folder, slowness = Path(name), Path(name) / "slow"
+            env = environment(
+                ORDERING_MODE="embedded",
+                ORDERING_DATA_DIR=str(folder / "data"),
+                ORDERING_LOG_FORMAT="json",
+                **{SLOW_STORE: str(slowness)},
+                **settings,
+            )
+            cart = Instance("cart", "cart-1", env, folder, self.build, MODULE)
+            order = Instance("order", "order-1", env, folder, self.build, MODULE)
+            try:
+                cart.start()
+                order.start()
+                yield System(cart, order, slowness, lambda attempts: crash_checker.check(folder / "data", attempts))
+            finally:
+                for instance in (cart, order):
+                    if instance.process is not None:
+                        instance.kill()
