@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -128,11 +128,11 @@ class ConnectedLate(Server):
 
     late: list[socket.socket]
 
-    async def _close_listeners(self, listeners: Sequence[socket.socket]) -> None:
-        self.late = [socket.create_connection(listeners[0].getsockname()) for _ in range(20)]
+    def _close_listeners(self) -> None:
+        self.late = [socket.create_connection(self._listeners[0].getsockname()) for _ in range(20)]
         for client in self.late:
             client.sendall(REQUEST)
-        await super()._close_listeners(listeners)
+        super()._close_listeners()
 
 
 async def test_who_was_connected_before_the_end_is_served() -> None:
@@ -154,9 +154,9 @@ class AskedLate(Server):
 
     client: socket.socket
 
-    async def _close_listeners(self, listeners: Sequence[socket.socket]) -> None:
+    def _close_listeners(self) -> None:
         self.client.sendall(REQUEST)
-        await super()._close_listeners(listeners)
+        super()._close_listeners()
 
 
 async def test_a_request_on_its_way_on_an_open_connection_is_still_served() -> None:

@@ -1,5 +1,8 @@
 """The HTTP server: uvicorn on uvloop and httptools, with bounded connections and an end in order.
 
+Connections are accepted by ourselves: uvloop accepts one in each round of its loop, and a round of a busy service is
+long, so that clients who connected would wait for seconds.
+
 At the end nobody who was heard goes without an answer: the connections that the kernel has accepted are taken over
 before the listener closes, requests that are on their way at that moment are still served, each answer is the last one
 on its connection, and idle connections close.
@@ -18,6 +21,12 @@ from ordering.entrypoints.protocol import BoundedProtocol, Bounds, Shared
 STRAGGLE_SECONDS: Final = 0.05
 """How long requests may be on their way when the end begins: a round trip, and the time to read what has come."""
 
+ACCEPTED_AT_ONCE: Final = 128
+"""Most connections that are accepted before others get their turn."""
+
+NO_DESCRIPTOR_SECONDS: Final = 0.5
+"""How long nothing is accepted after the system had no descriptor for it."""
+
 FAREWELL_SECONDS: Final = 0.25
 """How long answers to requests that were cancelled at the end may take to leave."""
 
@@ -31,7 +40,8 @@ class Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, finish_seconds: float, on_last: Callable[[], None]) -> None:
         super().__init__(config)
-        self.servers: list[asyncio.Server] = []
+        self._listeners: Sequence[socket.socket] = ()
+        self._opening: set[asyncio.Task[Any]] = set()
         self._finish_seconds, self._on_last = finish_seconds, on_last
         self._leaving = asyncio.Event()
         self._hurried = asyncio.Event()
@@ -50,6 +60,17 @@ class Server(uvicorn.Server):
         """Do not wait for requests in hand: they are answered now, as far as they are."""
         self._hurried.set()
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise RuntimeError("the application did not start")
+        self._listeners = sockets or []
+        for listener in self._listeners:
+            listener.listen(self.config.backlog)
+            self._watch(listener)
+        self.started = True
+
     async def main_loop(self) -> None:
         """Serve; once a second uvicorn looks at the clock for the Date header."""
         while not await self.on_tick(0):
@@ -58,7 +79,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take nothing new, answer what is in hand, close."""
-        await self._close_listeners(sockets or [])
+        self._close_listeners()
+        await asyncio.gather(*self._opening, return_exceptions=True)
         for connection in self._connections():
             connection.shutdown()
         await asyncio.sleep(STRAGGLE_SECONDS)  # nothing tells what is still on its way
@@ -76,19 +98,41 @@ class Server(uvicorn.Server):
         ending.cancel()
         await self.lifespan.shutdown()
 
-    # ------------------------------------------------------------------ the end
+    # ------------------------------------------------------------------ connections
 
-    async def _close_listeners(self, listeners: Sequence[socket.socket]) -> None:
-        """Close them, and serve those who were connected already: closing would reset them."""
-        taken = [connection for listener in listeners for connection in _taken_from(listener)]
-        for server in self.servers:
-            server.close()
-        for listener in listeners:
-            listener.close()
+    def _watch(self, listener: socket.socket) -> None:
+        if listener.fileno() != -1:
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener, ACCEPTED_AT_ONCE)
+
+    def _accept(self, listener: socket.socket, most: int) -> None:
+        """Take over connections that the kernel has accepted."""
         loop = asyncio.get_running_loop()
-        for connection in taken:
-            with contextlib.suppress(OSError):  # its client is gone
-                await loop.connect_accepted_socket(self._protocol, connection)
+        for _ in range(most):
+            try:
+                connection, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:  # no descriptor is left; it would be tried again and again
+                loop.remove_reader(listener)
+                loop.call_later(NO_DESCRIPTOR_SECONDS, self._watch, listener)
+                return
+            connection.setblocking(False)
+            task = loop.create_task(self._open(connection))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def _open(self, connection: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        except OSError:  # its client is gone
+            connection.close()
+
+    def _close_listeners(self) -> None:
+        """Close them, and serve those who were connected already: closing would reset them."""
+        for listener in self._listeners:
+            asyncio.get_running_loop().remove_reader(listener)
+            self._accept(listener, self.config.backlog)
+            listener.close()
 
     def _protocol(self) -> BoundedProtocol:
         made: Any = self.config.http_protocol_class
@@ -103,15 +147,6 @@ class Server(uvicorn.Server):
 
     def _connections(self) -> list[BoundedProtocol]:
         return [connection for connection in self.server_state.connections if isinstance(connection, BoundedProtocol)]
-
-
-def _taken_from(listener: socket.socket) -> list[socket.socket]:
-    """The connections that the kernel has accepted for us."""
-    taken: list[socket.socket] = []
-    with contextlib.suppress(OSError):  # nothing is left, or the process has no descriptor for it
-        while True:
-            taken.append(listener.accept()[0])
-    return taken
 
 
 def _nothing() -> None:

@@ -1,90 +1,20 @@
 """Group commit: one transaction for many, and only true answers about it."""
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 
 from ordering.application.failures import (
     CommitAmbiguous,
     OutcomeUnknown,
-    Overloaded,
     ShuttingDown,
     StoreUnavailable,
     WriteRejected,
 )
-from ordering.application.group_commit import CommitLimits, GroupCommit, StoredEvents
-from ordering.application.messages import Conflict, Encoded, NewEvent, Outcome, Stored, Write
-from tests.unit.application.runtime import RecordingObserver, VirtualRuntime, outcome_of, passing, settling
-
-
-def write_of(name: str, version: int = 1) -> Write:
-    """A write of an aggregate; its event id names it."""
-    event = NewEvent(
-        f"{name}-{version}", name, version, "things", name.encode(), (), Encoded("thing", b""), 1_000_000 * version
-    )
-    return Write(name, version - 1, event)
-
-
-class SlowStore:
-    """A BatchWriter: versions in memory, ``seconds`` per commit, faults as scripted.
-
-    ``faults`` are met one per call; a fault that is a pair (error, True) happens after the batch was stored.
-    """
-
-    def __init__(self, seconds: float = 0.1) -> None:
-        self.seconds = seconds
-        self.calls: list[list[str]] = []
-        self.versions: dict[str, int] = {}
-        self.event_ids: set[str] = set()
-        self.faults: list[Exception | tuple[Exception, bool] | None] = []
-        self.bad: set[str] = set()
-
-    async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
-        self.calls.append([write.aggregate_id for write in batch])
-        await asyncio.sleep(self.seconds)
-        fault = self.faults.pop(0) if self.faults else None
-        error, stored_anyway = fault if isinstance(fault, tuple) else (fault, False)
-        if error is not None and not stored_anyway:
-            raise error
-        if self.bad & {write.aggregate_id for write in batch}:
-            raise WriteRejected("a value does not fit")
-        outcomes = [self._one(write) for write in batch]
-        if error is not None:
-            raise error
-        return outcomes
-
-    def _one(self, write: Write) -> Outcome:
-        assert write.event is not None
-        if write.event.event_id in self.event_ids:
-            return Stored(first_in_line=True)
-        version = self.versions.get(write.aggregate_id, 0)
-        if version != write.expected_version:
-            return Conflict(version)
-        self.versions[write.aggregate_id] = write.event.version
-        self.event_ids.add(write.event.event_id)
-        return Stored(first_in_line=version == 0)
-
-
-class Bench:
-    """A running group commit before a slow store."""
-
-    def __init__(self, runtime: VirtualRuntime, limits: CommitLimits | None = None, seconds: float = 0.1) -> None:
-        self.runtime, self.store, self.observer = runtime, SlowStore(seconds), RecordingObserver()
-        self.offered: list[str] = []
-        self.commit = GroupCommit(self.store, runtime, self.observer, self._stored, limits)
-        self.running = runtime.spawn(self.commit.run(), name="commit")
-
-    def _stored(self, stored: StoredEvents) -> None:
-        self.offered += [event.event_id for event, _ in stored]
-
-    def submit(self, *names: str) -> list["asyncio.Task[object]"]:
-        return [
-            self.runtime.spawn(outcome_of(self.commit.submit(write_of(name))), name=f"submit {name}") for name in names
-        ]
-
-
-STORED = Stored(first_in_line=True)
+from ordering.application.group_commit import CommitLimits
+from ordering.application.messages import Conflict, Stored
+from tests.unit.application.commit_bench import STORED, Bench, write_of
+from tests.unit.application.runtime import VirtualRuntime, outcome_of, passing, settling
 
 
 @pytest.fixture
@@ -125,121 +55,6 @@ async def test_a_commit_is_measured(bench: Bench) -> None:
     await asyncio.gather(*bench.submit("a", "b"))
     assert bench.observer.values["commit_batch"] == [2]
     assert bench.observer.values["commit_seconds"] == [pytest.approx(0.1)]
-
-
-# ------------------------------------------------------------------ withdraw against claim
-
-
-async def test_a_request_that_was_not_begun_in_time_is_refused_and_never_written(runtime: VirtualRuntime) -> None:
-    """Before the claim the deadline wins: 503, and the store never hears of it."""
-    bench = Bench(runtime, CommitLimits(wait_seconds=1), seconds=3)
-    first = bench.submit("slow")
-    await settling()
-    late = bench.submit("late")
-    began = runtime.monotonic()
-    (refused,) = await asyncio.gather(*late)
-    assert isinstance(refused, Overloaded)
-    assert runtime.monotonic() - began == pytest.approx(1)
-    assert await asyncio.gather(*first) == [STORED]
-    await passing(10)
-    assert bench.store.calls == [["slow"]]
-    assert bench.offered == ["slow-1"]
-
-
-async def test_a_claimed_request_is_never_refused_for_the_time_it_takes(runtime: VirtualRuntime) -> None:
-    """After the claim only the store's word counts, however slow it is."""
-    bench = Bench(runtime, CommitLimits(wait_seconds=1), seconds=60)
-    assert await asyncio.gather(*bench.submit("a", "b")) == [STORED, STORED]
-
-
-async def test_each_request_has_its_own_deadline(runtime: VirtualRuntime) -> None:
-    """One timer serves the whole queue: the later request waits its full time."""
-    bench = Bench(runtime, CommitLimits(wait_seconds=1, batch_max=1), seconds=1.75)
-    first = bench.submit("a")
-    await passing(0.5)
-    (early,) = bench.submit("b")
-    await passing(0.5)
-    (late,) = bench.submit("c")
-    assert isinstance(await early, Overloaded)
-    assert runtime.monotonic() == pytest.approx(1.5)
-    assert await late == STORED
-    assert await asyncio.gather(*first) == [STORED]
-    assert bench.store.calls == [["a"], ["c"]]
-
-
-async def test_deadlines_are_watched_again_after_the_queue_was_empty(runtime: VirtualRuntime) -> None:
-    """The timer comes back with the next request."""
-    bench = Bench(runtime, CommitLimits(wait_seconds=1), seconds=0.1)
-    await asyncio.gather(*bench.submit("a"))
-    await passing(30)
-    bench.store.seconds = 5
-    first = bench.submit("b")
-    await settling()
-    (refused,) = await asyncio.gather(*bench.submit("c"))
-    assert isinstance(refused, Overloaded)
-    assert await asyncio.gather(*first) == [STORED]
-
-
-async def test_a_command_has_one_deadline_for_all_its_attempts(runtime: VirtualRuntime) -> None:
-    """A second attempt does not begin a new time, and its earlier deadline is kept behind later ones."""
-    bench = Bench(runtime, CommitLimits(wait_seconds=1), seconds=3)
-    first = bench.submit("slow")
-    deadline = bench.commit.deadline()
-    await passing(0.75)
-    (other,) = bench.submit("other")
-    again = runtime.spawn(outcome_of(bench.commit.submit(write_of("again"), deadline)), name="again")
-    assert isinstance(await again, Overloaded)
-    assert runtime.monotonic() == pytest.approx(1)
-    with pytest.raises(Overloaded):
-        await bench.commit.submit(write_of("late"), deadline)
-    assert isinstance(await other, Overloaded)
-    assert runtime.monotonic() == pytest.approx(1.75)
-    assert await asyncio.gather(*first) == [STORED]
-    assert bench.store.calls == [["slow"]]
-
-
-async def test_the_age_of_the_oldest_request_is_known(runtime: VirtualRuntime) -> None:
-    """Whether the store is at work on it or not; nothing waits, nothing is old."""
-    bench = Bench(runtime, CommitLimits(batch_max=1), seconds=2)
-    assert bench.commit.oldest_seconds() == 0
-    waiting = bench.submit("a")
-    await passing(0.5)
-    waiting += bench.submit("b")
-    assert bench.commit.oldest_seconds() == pytest.approx(0.5)
-    await passing(1)
-    assert bench.commit.oldest_seconds() == pytest.approx(1.5)
-    await waiting[0]
-    await passing(0.25)
-    assert bench.commit.oldest_seconds() == pytest.approx(1.75)
-    assert await asyncio.gather(*waiting) == [STORED, STORED]
-    await settling()
-    assert bench.commit.oldest_seconds() == 0
-
-
-async def test_the_queue_is_bounded(runtime: VirtualRuntime) -> None:
-    """One too many is refused at once; the others are stored."""
-    bench = Bench(runtime, CommitLimits(queue_max=3))
-    running = bench.submit("a")
-    await settling()
-    waiting = bench.submit("b", "c", "d", "e")
-    await settling()
-    assert bench.commit.waiting == 3
-    assert waiting[3].done()
-    assert isinstance(waiting[3].result(), Overloaded)
-    assert await asyncio.gather(*running, *waiting[:3]) == [STORED] * 4
-    assert "e" not in bench.store.versions
-
-
-async def test_a_caller_that_hangs_up_does_not_stop_its_write(bench: Bench) -> None:
-    """A cancelled request, queued or claimed, is stored and offered like any other."""
-    claimed = bench.submit("a")
-    await settling()
-    queued = bench.submit("b", "c")
-    await settling()
-    claimed[0].cancel()
-    queued[0].cancel()
-    assert await queued[1] == STORED
-    assert bench.offered == ["a-1", "b-1", "c-1"]
 
 
 # ------------------------------------------------------------------ a batch that fails
