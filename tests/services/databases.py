@@ -6,12 +6,13 @@ asks for an address.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from ordering.adapters.postgres import migrate
-from tests.services.fixtures import made
+from tests.services.fixtures import composed, given_postgres, made
 from tests.services.postgres import Postgres
 
 _EMPTY = """
@@ -29,6 +30,7 @@ class Databases:
 
     def __init__(self) -> None:
         self._server: Postgres | None = None
+        self._given: str | None = None
 
     @property
     def server(self) -> Postgres:
@@ -40,9 +42,23 @@ class Databases:
         return self._server
 
     def empty(self) -> str:
-        """The address of the migrated database, which is empty now."""
+        """The address of the migrated database, which is empty now; on the server of docker-compose.yml if that is
+        what the run tests."""
+        if composed():
+            return self._empty_there()
         self.server.sql(_EMPTY)
         return self.server.url()
+
+    def _empty_there(self) -> str:
+        there = given_postgres()
+        if self._given is None:
+            self._given = f"contract_{os.getpid()}"
+            there.drop_database(self._given)  # of a run that had this number and was killed
+            there.create_database(self._given)
+            for part in migrate.SCHEMAS:
+                there.sql(migrate.sql(part), self._given)
+        there.sql(_EMPTY, self._given)
+        return there.url(self._given)
 
     def deadlocks(self) -> int:
         """How many transactions the server has ended so far to solve a deadlock."""
@@ -50,7 +66,10 @@ class Databases:
         return log.read_text(errors="replace").count("deadlock detected")
 
     def stop(self) -> None:
-        """End the server, if it was started."""
+        """End the server, if it was started, and leave nothing on one that others run."""
+        if self._given is not None:
+            given_postgres().drop_database(self._given)
+            self._given = None
         if self._server is not None:
             self._server.stop()
             self._server = None

@@ -52,20 +52,21 @@ class GivenPostgres:
 
     def create_database(self, name: str) -> str:
         """Make an empty database and return its address."""
-        self._do(f'CREATE DATABASE "{name}"')
+        self.sql(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
         """Remove a database, whoever still has it open."""
-        self._do(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
-    def _do(self, statement: str) -> None:
+    def sql(self, statements: str, database: str | None = None) -> None:
+        """Run statements, in the database that the address names unless another one is given."""
         import asyncpg  # noqa: PLC0415 -- only with compose
 
         async def execute() -> None:
-            connection = await asyncpg.connect(self.address)
+            connection = await asyncpg.connect(self.address if database is None else self.url(database))
             try:
-                await connection.execute(statement)
+                await connection.execute(statements)
             finally:
                 await connection.close()
 
@@ -120,14 +121,16 @@ def registry() -> Iterator[Registry | GivenRegistry]:
         yield started
 
 
+def given_postgres() -> GivenPostgres:
+    """The one of docker-compose.yml."""
+    return GivenPostgres(os.environ.get("DATABASE_URL", "postgresql://ordering:ordering@127.0.0.1:5432/ordering"))
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres | GivenPostgres]:
-    """A PostgreSQL that no test of it may stop; a test makes and drops its own database.
-
-    The compose file does not publish its port: with INTEGRATION=compose it is the one at DATABASE_URL, else ours.
-    """
-    if composed() and (address := os.environ.get("DATABASE_URL")):
-        yield GivenPostgres(address)
+    """A PostgreSQL that no test of it may stop; a test makes and drops its own database."""
+    if composed():
+        yield given_postgres()
         return
     with real(Postgres) as started:
         yield started
