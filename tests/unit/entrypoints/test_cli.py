@@ -33,7 +33,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
 
-    for command in ("serve", "demo", "tail", "orders", "outbox", "dlq", "config", "schemas"):
+    for command in ("serve", "demo", "doctor", "tail", "orders", "outbox", "dlq", "config", "schemas"):
         assert f" {command} " in printed
 
 

@@ -73,6 +73,11 @@ class Comparison:
         """Why nothing may be registered."""
         return self.offline.faults + tuple(fault for report in self.subjects for fault in report.blocks)
 
+    def lacks(self, subject: str) -> bool:
+        """Whether a released schema of this subject is not registered."""
+        states = [schema.state for report in self.subjects if report.subject == subject for schema in report.schemas]
+        return State.MISSING in states
+
 
 @attrs.frozen
 class Registration:

@@ -89,6 +89,7 @@ WITH gone AS (DELETE FROM parked WHERE $1::text IS NULL OR aggregate_id = $1 RET
 """
 _RECORD_PARTITIONS: Final = "INSERT INTO topics (topic, partitions) VALUES ($1, $2) ON CONFLICT (topic) DO NOTHING"
 _PARTITIONS: Final = "SELECT partitions FROM topics WHERE topic = $1"
+_TIME: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
 class PostgresOrderStore(RelayLeaseRow):
@@ -161,6 +162,16 @@ class PostgresOrderStore(RelayLeaseRow):
             return recorded
 
         return await self._database.run(record)
+
+    async def recorded_partitions(self, topic: str) -> int | None:
+        """The count that the topic's keys are placed by; None before its first use."""
+        rows = await self._database.fetch(_PARTITIONS, topic)
+        return int(rows[0][0]) if rows else None
+
+    async def time(self) -> int:
+        """The server's clock: UTC microseconds since 1970."""
+        [row] = await self._database.fetch(_TIME)
+        return int(row[0])
 
     # ------------------------------------------------------------------ journal and housekeeping
 

@@ -17,10 +17,10 @@ from ordering.adapters.sqlite.errors import (
     raise_refused,
     raise_translated,
 )
-from ordering.adapters.sqlite.files import Database, ProcessLock, create_private, discard, refuse_unsafe_sqlite
+from ordering.adapters.sqlite.files import Database, ProcessLock, create_private, discard, sqlite_build
 from ordering.application.failures import CommitAmbiguous, Refused, StoreUnavailable
 
-__all__ = ["AlreadyRunning", "Reader", "Refused", "Writer", "open_writer"]
+__all__ = ["AlreadyRunning", "NoWriter", "Reader", "Refused", "Writer", "open_reader", "open_writer"]
 
 T = TypeVar("T")
 Job = Callable[[apsw.Connection], Any]
@@ -72,7 +72,7 @@ def open_writer(
     first job; then SQLite's own locks order the transactions. Raises Refused with one line for people that names the
     file. ``vfs`` and ``synchronous`` are there for tests of durability.
     """
-    refuse_unsafe_sqlite(apsw.sqlite_lib_version())
+    sqlite_build()
     database = Database(path, schema, version, busy_timeout, vfs, synchronous, exclusive)
     lock, connection = None, None
     try:
@@ -237,6 +237,28 @@ class Writer:
             self._connection = None
 
 
+class NoWriter(Writer):
+    """Stands where a file is only looked at: takes nothing."""
+
+    def __init__(self) -> None:
+        """No file, no thread."""
+
+    async def run(self, job: Callable[[apsw.Connection], T], *, durable: bool = True) -> T:
+        raise StoreUnavailable("it was opened to be looked at only")
+
+    async def close(self) -> None:
+        """Nothing was opened."""
+
+
+def open_reader(path: Path, version: int) -> "Reader":
+    """Look at a file that a service has set up, beside it or without it, and leave no trace. Raises Refused."""
+    try:
+        discard(Database(path, "", version, _WRITER_WAITS).reader(traceless=True))
+    except BaseException as error:
+        raise_refused(path, error)
+    return Reader(path, version, busy_timeout=_WRITER_WAITS, traceless=True)
+
+
 class Reader:
     """A read-only connection for short reads on the event loop; it sees every commit that was answered before.
 
@@ -245,9 +267,17 @@ class Reader:
     """
 
     def __init__(
-        self, path: Path, version: int, *, busy_timeout: float = _READER_WAITS, vfs: str | None = None
+        self,
+        path: Path,
+        version: int,
+        *,
+        busy_timeout: float = _READER_WAITS,
+        vfs: str | None = None,
+        traceless: bool = False,
     ) -> None:
+        """``traceless``: see ``Database.reader``."""
         self._database = Database(path, "", version, busy_timeout, vfs)
+        self._traceless = traceless
         self._connection: apsw.Connection | None = None
         self._closed = False
 
@@ -278,7 +308,7 @@ class Reader:
         if self._connection is None:
             if self._closed:
                 raise StoreUnavailable("the database is closed")
-            self._connection = self._database.reader()
+            self._connection = self._database.reader(traceless=self._traceless)
         return self._connection
 
     def _after(self, error: Exception) -> NoReturn:

@@ -48,6 +48,13 @@ def refuse_unsafe_sqlite(version: str) -> None:
         raise UnsafeSqlite(version)
 
 
+def sqlite_build() -> str:
+    """The version of the SQLite that is used here. Raises UnsafeSqlite."""
+    version = apsw.sqlite_lib_version()
+    refuse_unsafe_sqlite(version)
+    return version
+
+
 def create_private(path: Path) -> None:
     """Make folder (0700) and file (0600) if they are missing; SQLite gives -wal and -shm the file's own mode.
 
@@ -132,9 +139,18 @@ class Database:
             raise
         return connection
 
-    def reader(self) -> apsw.Connection:
-        """A read-only connection that never checkpoints."""
-        connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY, vfs=self.vfs)
+    def reader(self, *, traceless: bool = False) -> apsw.Connection:
+        """A read-only connection that never checkpoints.
+
+        SQLite makes a WAL and its index beside a file that has none, even for a reader. ``traceless`` is for those
+        who only look and must leave nothing behind: a file that nobody has open is read alone, as it is, without the
+        locks (a service that starts in this very moment may so spoil the look, but not the other way round).
+        """
+        name, flags = str(self.path), apsw.SQLITE_OPEN_READONLY
+        if traceless and not Path(f"{name}-shm").exists():
+            self.place()  # SQLite would tell less of a file that is not there
+            name, flags = f"{self.path.absolute().as_uri()}?immutable=1", flags | apsw.SQLITE_OPEN_URI
+        connection = apsw.Connection(name, flags=flags, vfs=self.vfs)
         try:
             connection.set_busy_timeout(int(self.busy_timeout * 1000))
             connection.pragma("query_only", True)

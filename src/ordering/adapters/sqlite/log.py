@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -189,8 +190,12 @@ class SqliteSource:
     tests of failing disks.
     """
 
-    def __init__(self, folder: Path, topic: str, now: Callable[[], int], *, vfs: str | None = None) -> None:
-        self._path, self._topic, self._now, self._vfs = log_path(folder, topic), topic, now, vfs
+    def __init__(
+        self, folder: Path, topic: str, now: Callable[[], int], *, vfs: str | None = None, traceless: bool = False
+    ) -> None:
+        """``traceless`` is for those who only look: nothing appears beside the file."""
+        self._path, self._topic, self._now = log_path(folder, topic), topic, now
+        self._open_reader = partial(Reader, self._path, SCHEMA_VERSION, vfs=vfs, traceless=traceless)
         self._reader: Reader | None = None
         self._inode = 0
         self._identity: LogIdentity | None = None
@@ -274,7 +279,7 @@ class SqliteSource:
         if self._reader is not None and inode == self._inode:
             return
         self.close()
-        self._reader, self._inode, self._seen = Reader(self._path, SCHEMA_VERSION, vfs=self._vfs), inode, None
+        self._reader, self._inode, self._seen = self._open_reader(), inode, None
         try:
             topic, partitions, *ids = self._query(_META)[0]
             self._recognise(topic, partitions, LogIdentity(*ids))

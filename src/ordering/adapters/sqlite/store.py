@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import apsw
 
-from ordering.adapters.sqlite.database import Reader, Writer, open_writer
+from ordering.adapters.sqlite.database import NoWriter, Reader, Writer, open_reader, open_writer
 from ordering.adapters.sqlite.rows import EVENT_COLUMNS, event_of
 from ordering.adapters.sqlite.writes import ANSWER, apply
 from ordering.application.errors import CommitAmbiguous, StoreUnavailable
@@ -91,6 +91,12 @@ class SqliteOrderStore:
         writer = open_writer(path, schema, SCHEMA_VERSION, exclusive=exclusive, vfs=vfs, synchronous=synchronous)
         return cls(writer, Reader(path, SCHEMA_VERSION, vfs=vfs))
 
+    @classmethod
+    def look(cls, path: Path) -> "SqliteOrderStore":
+        """Open the file to look at it, beside a service or without one: whatever would change it is refused, and
+        nothing is left beside it. Raises Refused."""
+        return cls(NoWriter(), open_reader(path, SCHEMA_VERSION))
+
     async def close(self) -> None:
         """Finish what is queued and close the file."""
         self._reader.close()
@@ -153,6 +159,11 @@ class SqliteOrderStore:
             return recorded
 
         return await self._repeatable(record)
+
+    async def recorded_partitions(self, topic: str) -> int | None:
+        """The count that the topic's keys are placed by; None before its first use."""
+        rows = self._reader.query(_PARTITIONS, (topic,))
+        return int(rows[0][0]) if rows else None
 
     # ------------------------------------------------------------------ journal and housekeeping
 

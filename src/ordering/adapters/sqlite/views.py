@@ -8,7 +8,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from ordering.adapters.sqlite.database import Reader, Writer, open_writer
+from ordering.adapters.sqlite.database import NoWriter, Reader, Writer, open_reader, open_writer
 from ordering.adapters.sqlite.rows import pack_headers, unpack_headers
 from ordering.application.failures import StalePosition
 from ordering.application.messages import (
@@ -112,6 +112,12 @@ class SqliteViews:
         schema = _SCHEMA.read_text(encoding="utf-8")
         writer = open_writer(path, schema, SCHEMA_VERSION, exclusive=exclusive, vfs=vfs, synchronous=synchronous)
         return cls(writer, Reader(path, SCHEMA_VERSION, vfs=vfs))
+
+    @classmethod
+    def look(cls, path: Path) -> "SqliteViews":
+        """Open the file to look at it, beside a service or without one: whatever would change it is refused, and
+        nothing is left beside it. Raises Refused."""
+        return cls(NoWriter(), open_reader(path, SCHEMA_VERSION))
 
     async def close(self) -> None:
         """Finish what is queued and close the file."""

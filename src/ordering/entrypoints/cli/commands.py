@@ -102,6 +102,22 @@ def demo() -> int:
 
 
 @app.command
+def doctor(
+    *,
+    strict: Annotated[bool, Parameter(negative="", help="Exit status 1 for warnings, too.")] = False,
+    output: OutputOption = "table",
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="The same as --output json.")] = False,
+) -> int:
+    """Check settings, files, disk, ports, stores, log and registry; exit status 1 if something is wrong.
+
+    Changes nothing. Works beside running services and without them; give it the settings of the services.
+    """
+    from ordering.entrypoints.cli.doctor import doctor as examine
+
+    return examine("json" if as_json else output, strict=strict)
+
+
+@app.command
 def tail(
     *,
     from_beginning: Annotated[bool, Parameter(negative="", help="Print the whole log first.")] = False,

@@ -7,14 +7,20 @@ part: `serve cart` opens the order store and writes the log, `serve order` opens
 Modules of the cluster mode are imported only in it: their drivers are extras.
 """
 
+from typing import TYPE_CHECKING
+
 from ordering.application.failures import Refused
 from ordering.entrypoints.container.administration import Migrations, ensure_topic
 from ordering.entrypoints.container.contracts import EVENT_SOURCE, openapi_documents, published_schemas
-from ordering.entrypoints.container.embedded import embedded_cart, embedded_order
+from ordering.entrypoints.container.embedded import NothingYet, embedded_cart, embedded_order
+from ordering.entrypoints.container.inspection import Inspection, StoreFacts, inspection, sqlite_build
 from ordering.entrypoints.container.memory import memory
 from ordering.entrypoints.container.parts import Cart, Order, OrderStore, ReadModel
 from ordering.entrypoints.container.services import cart_service, order_service, service
 from ordering.entrypoints.container.tools import Tools, check_schemas, schema_subjects
+
+if TYPE_CHECKING:
+    from ordering.adapters.kafka.topics import TopicState as TopicState
 
 REFUSALS = (Refused,)
 """What an adapter raises, with one line for people, when a process must not start."""
@@ -23,20 +29,25 @@ __all__ = [
     "EVENT_SOURCE",
     "REFUSALS",
     "Cart",
+    "Inspection",
     "Migrations",
+    "NothingYet",
     "Order",
     "OrderStore",
     "ReadModel",
+    "StoreFacts",
     "Tools",
     "cart_service",
     "check_schemas",
     "embedded_cart",
     "embedded_order",
     "ensure_topic",
+    "inspection",
     "memory",
     "openapi_documents",
     "order_service",
     "published_schemas",
     "schema_subjects",
     "service",
+    "sqlite_build",
 ]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from ordering.adapters.avro.registry import BuiltInRegistry
-from ordering.adapters.sqlite.log import SqlitePublisher, SqliteSource
+from ordering.adapters.sqlite.log import SqlitePublisher, SqliteSource, log_path
 from ordering.adapters.sqlite.store import SqliteOrderStore
 from ordering.adapters.sqlite.views import SqliteViews
 from ordering.adapters.system import SystemRuntime
@@ -52,9 +52,9 @@ def read_model(settings: Settings, exits: AsyncExitStack) -> SqliteViews:
     return opened(exits, SqliteViews.open, settings.order_dir / VIEW_FILE)
 
 
-def log_source(settings: Settings, exits: AsyncExitStack) -> SqliteSource:
-    """A reader of the log with positions of its own."""
-    source = SqliteSource(settings.log_dir, settings.topic, SystemRuntime().now)
+def log_source(settings: Settings, exits: AsyncExitStack, *, traceless: bool = False) -> SqliteSource:
+    """A reader of the log with positions of its own; a ``traceless`` one leaves nothing beside the file."""
+    source = SqliteSource(settings.log_dir, settings.topic, SystemRuntime().now, traceless=traceless)
     exits.callback(source.close)
     return source
 
@@ -69,7 +69,27 @@ def existing_read_model(settings: Settings, exits: AsyncExitStack) -> SqliteView
     return opened(exits, SqliteViews.open, _existing(settings.order_dir / VIEW_FILE), exclusive=False)
 
 
+def order_store_to_look_at(settings: Settings, exits: AsyncExitStack) -> SqliteOrderStore:
+    """The order store, running or not, to be looked at without a trace. Raises Refused if no service has made it."""
+    return opened(exits, SqliteOrderStore.look, _existing(settings.cart_dir / CART_FILE))
+
+
+def read_model_to_look_at(settings: Settings, exits: AsyncExitStack) -> SqliteViews:
+    """The read model, running or not, to be looked at without a trace. Raises Refused if no service has made it."""
+    return opened(exits, SqliteViews.look, _existing(settings.order_dir / VIEW_FILE))
+
+
+def log_to_look_at(settings: Settings, exits: AsyncExitStack) -> SqliteSource:
+    """The log, to be looked at without a trace. Raises NothingYet."""
+    _existing(log_path(settings.log_dir, settings.topic))
+    return log_source(settings, exits, traceless=True)
+
+
+class NothingYet(Refused):
+    """No service has made this file."""
+
+
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise Refused(f"there is no {path}: no service has run on this data folder yet")
+        raise NothingYet(f"there is no {path}: no service has run on this data folder yet")
     return path
