@@ -2,8 +2,11 @@
 
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+MODE ?= embedded
 CYCLES ?= 20
+EACH ?= 1
 SEED ?= 1
+POINT ?=
 MUTANT ?=
 SIZE ?= small
 JOBS ?= 2
@@ -43,8 +46,9 @@ bench: install ## measure, and write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 .PHONY: crash
-crash: install ## kill the whole system again and again and count what was lost (CYCLES=20 SEED=1 MUTANT=name)
-	@$(BIN)/python -m tests.e2e.crash --cycles $(CYCLES) --seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)) $(ARGS)
+crash: install ## kill services again and again, count what was lost (MODE=embedded|cluster CYCLES EACH SEED POINT MUTANT)
+	@$(BIN)/python -m tests.e2e.crash --mode $(MODE) --cycles $(CYCLES) --each $(EACH) --seed $(SEED) \
+	  $(if $(POINT),--point $(POINT)) $(if $(MUTANT),--mutant $(MUTANT)) $(ARGS)
 
 .PHONY: services
 services: install ## start a real Kafka, schema registry and PostgreSQL on free ports; prints what to export

@@ -5,7 +5,7 @@ It reads the tables and the topic itself, by asyncpg and a plain consumer, and d
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import asyncpg
@@ -52,7 +52,7 @@ class Kept:
     """Per partition: the end of the log."""
 
 
-def check(cluster: Cluster, ledger: dict[str, list[Attempt]], strangers: Collection[str] = ()) -> Findings:
+def check(cluster: Cluster, ledger: Mapping[str, list[Attempt]], strangers: Collection[str] = ()) -> Findings:
     """Compare everything with everything; callers repeat it until the system had time to catch up.
 
     ``strangers`` are keys in the topic that the cart service did not write: the read model has them, the store not.

@@ -1,97 +1,128 @@
-"""The crash test: kill -9 of the whole system at random moments under load, again and again, then count five zeros.
+"""The crash test: kill -9 of both services under load, at random moments and at named points, then count five zeros.
 
-``python -m tests.e2e.crash --cycles 20 --seed 1 [--mutant NAME]`` prints the counts and ends with 0 only if all five
-are zero. The clients' ledger lies outside the system; the checker compares it with store, journal, log and read model.
+``python -m tests.e2e.crash --cycles 20 --seed 1`` (``make crash``) prints the counts, how fast the system was back
+after the kills, and how often each kill point was reached. It ends with 0 only if all five are zero, every limit
+holds, and every point was reached each time. The clients' ledger lies outside the system; one comparison of it with
+store, journal, log and read model serves both modes.
 """
+
+from __future__ import annotations
 
 import argparse
 import asyncio
 import random
+import signal
+import statistics
 import sys
 import tempfile
-import time
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+import attrs
+
+from ordering.entrypoints.kill_points import KillPoint
 from tests.e2e import crash_mutants
-from tests.e2e.crash_checker import Findings, check
-from tests.e2e.crash_clients import Attempt, Client, Ledger, read_ledger
-from tests.e2e.crash_system import System
+from tests.e2e.crash_clients import counts, read_ledger
+from tests.e2e.crash_kills import Reaper, Tally
+from tests.e2e.crash_system import System, clustered, embedded
+from tests.faults.load import CLIENTS, load
+from tests.faults.outcome import Limit, Outcome, none
+from tests.faults.parts import Parts
+from tests.services.processes import Missing
 
-CLIENTS = 8
-LIFE_SECONDS = (0.2, 1.2)
-SETTLE_SECONDS = 20.0
-"""How long the healed system may take until everything accepted is visible."""
-
-
-async def _lives(system: System, ledger: Ledger, cycles: int, seed: int) -> None:
-    """Start the system, let the clients work, kill it without warning; as often as asked."""
-    rng = random.Random(seed)
-    stop = asyncio.Event()
-    await asyncio.to_thread(system.start)
-    clients = [
-        asyncio.create_task(Client(f"C{seed}-{number}", system.cart_url, ledger, rng.randrange(2**32)).run(stop))
-        for number in range(CLIENTS)
-    ]
-    for cycle in range(cycles):
-        # The moment of the kill is the test's random input, not a wait for something.
-        await asyncio.sleep(rng.uniform(*LIFE_SECONDS))
-        await asyncio.to_thread(system.kill)
-        if cycle == cycles - 1:
-            stop.set()
-            for client in clients:
-                await client
-        await asyncio.to_thread(system.start)
+ANSWERING_SECONDS = 2.0
+"""From a kill until both services answer again; they are started again at once."""
 
 
-def run(cycles: int, seed: int, mutant: str | None = None) -> tuple[Findings, str]:
-    """Do it all in a temporary folder; the findings and a line of figures."""
-    with tempfile.TemporaryDirectory(prefix="ordering-crash-") as name:
-        folder = Path(name)
-        pythonpath = crash_mutants.build(mutant, folder / "build") if mutant else None
-        system = System(folder / "data", folder / "system.log", pythonpath)
-        path = folder / "ledger.jsonl"
-        try:
-            with closing(Ledger(path)) as written:
-                asyncio.run(_lives(system, written, cycles, seed))
-            ledger = read_ledger(path)
-            findings = _settled(system, ledger)
-        finally:
-            if system.process is not None:
-                system.kill()
-        attempts = [attempt for of_order in ledger.values() for attempt in of_order]
-        figures = (
-            f"{cycles} kills, {CLIENTS} clients, seed {seed}: {len(attempts)} attempts on {len(ledger)} orders, "
-            f"{sum(attempt.acknowledged for attempt in attempts)} acknowledged, "
-            f"{sum(attempt.refused for attempt in attempts)} refused with 503, "
-            f"{sum(attempt.status is None for attempt in attempts)} without an answer, "
-            f"{findings.events} events in the log, {findings.repeated} of them repeated"
-        )
-        return findings, figures
+@attrs.frozen
+class Plan:
+    """What is done to the system: so many random kills, then each of these points so many times."""
+
+    seed: int
+    cycles: int = 0
+    points: Sequence[KillPoint] = ()
+    each: int = 1
 
 
-def _settled(system: System, ledger: dict[str, list[Attempt]]) -> Findings:
-    """The checker's findings once nothing is missing any more, or when the time for that is over."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while True:
-        findings = check(system.data, ledger)
-        if findings.all_zero or time.monotonic() > deadline:
-            return findings
-        time.sleep(0.2)  # five files of two processes: nothing tells when they agree
+def run(system: System, plan: Plan, *, patient: bool = True) -> Outcome:
+    """Do it all; without patience for a broken build, of which nobody expects that it gets everything done."""
+    return asyncio.run(_run(system, plan, patient))
+
+
+async def _run(system: System, plan: Plan, patient: bool) -> Outcome:
+    reaper = Reaper(system, plan.seed)
+    for instance in system.both:
+        await asyncio.to_thread(instance.start)
+    async with load(system.cart.url, system.ledger, f"C{plan.seed}", pause=system.mode.pause, seed=plan.seed):
+        await reaper.first()
+        await reaper.at_random(plan.cycles)
+        await reaper.at_points(plan.points, plan.each)
+    findings = await system.settled(patient=patient)
+    tally = reaper.tally
+    limits = [none("times that a kill point was not reached", (tally.asked - tally.reached).total())]
+    limits += _slowest("answering again", tally.answering, ANSWERING_SECONDS)
+    limits += _slowest("visible again", tally.visible, system.mode.visible)
+    return Outcome(_figures(system, plan, tally), findings, tuple(limits))
+
+
+def _figures(system: System, plan: Plan, tally: Tally) -> str:
+    kills = ", ".join(f"{name} {count}" for name, count in sorted(tally.killed.items()))
+    at_points = f"{tally.reached.total()} at {len(tally.asked)} kill points"
+    told = counts(read_ledger(system.path))
+    first = (
+        f"{system.mode.name}, seed {plan.seed}: {tally.killed.total()} random kills ({kills or 'none'}), "
+        f"{tally.frozen} pauses, {at_points}, {CLIENTS} clients: {told}"
+    )
+    return "\n".join([tally.points(), first]) if tally.asked else first
+
+
+def _slowest(what: str, seconds: list[float], most: float) -> list[Limit]:
+    if not seconds:
+        return []
+    return [Limit(f"{what}, median {statistics.median(seconds):.2f} s, slowest", max(seconds), most)]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run from the command line; 0 if five zeros."""
-    parser = argparse.ArgumentParser(prog="python -m tests.e2e.crash", description=__doc__)
-    parser.add_argument("--cycles", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--mutant", choices=sorted(crash_mutants.MUTANTS))
-    options = parser.parse_args(arguments)
+    """Run from the command line; 0 if five zeros and every limit held, 1 if not, 2 if it cannot run here."""
+    options = _options(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends us wants no services left behind
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
-    findings, figures = run(options.cycles, seed, options.mutant)
-    print(figures)
-    print(findings.table())
-    return 0 if findings.all_zero else 1
+    if options.point:
+        plan = Plan(seed, points=(options.point,), each=options.cycles)
+    elif options.mutant:
+        plan = Plan(seed, points=crash_mutants.CAUGHT_AT[options.mutant], each=options.each)
+    else:
+        plan = Plan(seed, options.cycles, tuple(KillPoint), options.each)
+    with ExitStack() as exits:
+        build = None
+        if options.mutant:
+            folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="ordering-mutant-")))
+            build = crash_mutants.build(options.mutant, folder)
+        try:
+            if options.mode == "embedded":
+                system = exits.enter_context(embedded(build))
+            else:
+                system = exits.enter_context(clustered(exits.enter_context(Parts()), build))
+        except Missing as reason:
+            print(f"cannot run here: {reason}")
+            return 2
+        outcome = run(system, plan, patient=build is None)
+        print(outcome.report())
+        return 1 if outcome.broken() else 0
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.e2e.crash", description=__doc__)
+    parser.add_argument("--mode", choices=["embedded", "cluster"], default="embedded")
+    parser.add_argument("--cycles", type=int, default=20, help="random kills; with --point: kills at that point")
+    parser.add_argument("--each", type=int, default=1, help="kills at each kill point")
+    parser.add_argument("--seed", type=int, default=None, help="of all that is random here; a new one by default")
+    parser.add_argument("--point", type=KillPoint, choices=list(KillPoint), metavar="NAME", help=", ".join(KillPoint))
+    parser.add_argument(
+        "--mutant", choices=sorted(crash_mutants.MUTANTS), help="a broken build, at its kill points: must end non-zero"
+    )
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

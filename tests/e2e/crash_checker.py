@@ -6,7 +6,7 @@ It reads the files itself and decodes records with plain fastavro, so that no fa
 
 import io
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -79,12 +79,12 @@ class Evidence:
     """How many orders the statistics count."""
 
 
-def check(data: Path, ledger: dict[str, list[Attempt]]) -> Findings:
+def check(data: Path, ledger: Mapping[str, list[Attempt]]) -> Findings:
     """Compare everything with everything; callers repeat it until the system had time to catch up."""
     return compare(_evidence(data), ledger)
 
 
-def compare(held: Evidence, ledger: dict[str, list[Attempt]]) -> Findings:
+def compare(held: Evidence, ledger: Mapping[str, list[Attempt]]) -> Findings:
     """What clients were told against what the system holds, and that with itself."""
     found = Findings(events=sum(map(len, held.log.values())))
     for order, attempts in ledger.items():

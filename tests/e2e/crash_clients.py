@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -76,6 +77,15 @@ def read_ledger(path: Path) -> dict[str, list[Attempt]]:
     return by_order
 
 
+def counts(ledger: Mapping[str, list[Attempt]]) -> str:
+    """How much was tried, in words."""
+    attempts = [attempt for of_order in ledger.values() for attempt in of_order]
+    return (
+        f"{len(attempts)} attempts, {sum(attempt.acknowledged for attempt in attempts)} acknowledged, "
+        f"{sum(attempt.refused for attempt in attempts)} answered 503"
+    )
+
+
 class Client:
     """Creates orders and moves them along, one request at a time, repeating with the same key what got no answer.
 
@@ -106,15 +116,20 @@ class Client:
     async def _create(self, http: httpx.AsyncClient, stop: asyncio.Event) -> None:
         self._made += 1
         order = f"{self._name}-{self._made}"
+        if await self.place(http, order, stop, keyed=self._random.random() < 0.5):
+            self._known[order] = "pending"
+
+    async def place(self, http: httpx.AsyncClient, order: str, stop: asyncio.Event, *, keyed: bool = True) -> bool:
+        """Create one order, repeating what got no answer only if it has a key; whether it is known to be stored."""
         items = [{"itemId": "ITEM-1", "quantity": 2, "price": 999.99}]
         body = {"orderId": order, "customerId": "CUST-1", "currency": "USD", "items": items}
-        if await self._until_answered(http, "POST", "/api/create-order", body, order, "pending", stop):
-            self._known[order] = "pending"
+        return await self._until_answered(http, "POST", "/api/create-order", body, order, "pending", stop, keyed=keyed)
 
     async def _update(self, http: httpx.AsyncClient, order: str, stop: asyncio.Event) -> None:
         target = STEPS[self._known[order]]
         body = {"orderId": order, "status": target}
-        if await self._until_answered(http, "PUT", "/api/update-order", body, order, target, stop):
+        keyed = self._random.random() < 0.5
+        if await self._until_answered(http, "PUT", "/api/update-order", body, order, target, stop, keyed=keyed):
             self._known[order] = target
 
     async def _until_answered(
@@ -126,10 +141,12 @@ class Client:
         order: str,
         target: str,
         stop: asyncio.Event,
+        *,
+        keyed: bool,
     ) -> bool:
-        """Whether the change is known to be stored. Half of the changes are not repeated after a lost answer, so that
-        the checker also sees what really happened behind one."""
-        headers = {"Idempotency-Key": f"{order}-{target}"} if self._random.random() < 0.5 else {}
+        """Whether the change is known to be stored. Those without a key, half of them, are not repeated after a lost
+        answer, so that the checker also sees what really happened behind one."""
+        headers = {"Idempotency-Key": f"{order}-{target}"} if keyed else {}
         while not stop.is_set():
             number = self._ledger.attempt(order, target)
             try:

@@ -1,109 +1,102 @@
-"""The system under the crash test: the real command, killed as a whole without warning."""
+"""The system under the crash test, in either mode: a cart and an order service, each a process that dies alone."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
+from __future__ import annotations
+
+import asyncio
+import tempfile
 import time
-import urllib.error
-import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import attrs
 
+from tests.e2e.crash_checker import Findings, check
+from tests.e2e.crash_clients import Attempt, Ledger, read_ledger
+from tests.faults.cluster import Instance, environment
+from tests.faults.parts import Parts
 
-def free_port() -> int:
-    """A loopback port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+SETTLE_SECONDS = 90.0
+"""How long the healed system may take until everything accepted is visible: generous, this is no limit of ours."""
 
 
-@attrs.define
+@attrs.frozen
+class Mode:
+    """What differs between the modes."""
+
+    name: str
+    pause: float
+    """The longest rest of a client before a change, in seconds."""
+    freeze: tuple[float, float]
+    """How long a process stands still, in seconds."""
+    quiet: float
+    """Nothing has changed for so many seconds: nothing will, what is missing stays missing."""
+    visible: float
+    """Seconds from a kill until what is written then is visible."""
+
+
+EMBEDDED = Mode("embedded", pause=0.02, freeze=(0.1, 0.6), quiet=5.0, visible=2.0)
+# A relay that stands still for longer than its lease of 2 s is replaced, if there is another one; a dead member of a
+# consumer group keeps its partitions for its session of 10 s.
+CLUSTER = Mode("cluster", pause=0.1, freeze=(0.1, 3.0), quiet=15.0, visible=15.0)
+
+
+@attrs.frozen
 class System:
-    """``ordering serve all`` on one data folder, started and killed again and again."""
+    """Both services, neither started yet, and the ledger of what their clients were told."""
 
-    data: Path
-    log: Path
-    pythonpath: Path | None = None
-    cart_port: int = attrs.Factory(free_port)
-    order_port: int = attrs.Factory(free_port)
-    process: "subprocess.Popen[bytes] | None" = None
-
-    @property
-    def cart_url(self) -> str:
-        """Where the cart service answers."""
-        return f"http://127.0.0.1:{self.cart_port}"
+    mode: Mode
+    cart: Instance
+    order: Instance
+    ledger: Ledger
+    path: Path
+    look: Callable[[Mapping[str, list[Attempt]]], Findings]
+    """The checker's findings now."""
 
     @property
-    def order_url(self) -> str:
-        """Where the order service answers."""
-        return f"http://127.0.0.1:{self.order_port}"
+    def both(self) -> tuple[Instance, Instance]:
+        """Every process of the system."""
+        return self.cart, self.order
 
-    def start(self) -> None:
-        """Start and return when both services are ready."""
-        env = {key: value for key, value in os.environ.items() if not key.startswith(("ORDERING_", "KAFKA_"))}
-        env |= {
-            "ORDERING_DATA_DIR": str(self.data),
-            "CART_API_PORT": str(self.cart_port),
-            "ORDER_API_PORT": str(self.order_port),
-        }
-        if self.pythonpath is not None:
-            env["PYTHONPATH"] = str(self.pythonpath)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "ordering", "serve", "all"],
-                env=env,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        for url in (self.cart_url, self.order_url):
-            self._await_ready(f"{url}/health/ready")
-
-    def kill(self) -> None:
-        """kill -9 of the parent and of every child it has, all at once."""
-        assert self.process is not None
-        for pid in [*_descendants(self.process.pid), self.process.pid]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        self.process.wait()
-        self.process = None
-
-    def stop(self) -> int:
-        """A clean stop; the exit status."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(30)
-        self.process = None
-        return status
-
-    def _await_ready(self, url: str, seconds: float = 60.0) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            assert self.process is not None
-            if self.process.poll() is not None:
-                raise AssertionError(f"serve all ended with {self.process.returncode}:\n{self.log.read_text()[-2000:]}")
-            try:
-                with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 -- loopback
-                    if answer.status == 200:
-                        return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.02)
-        raise AssertionError(f"{url} was not ready within {seconds} s:\n{self.log.read_text()[-2000:]}")
+    async def settled(self, *, patient: bool = True) -> Findings:
+        """The findings once nothing is missing any more, or when the time for that is over: with less patience as
+        soon as nothing moves."""
+        ledger = read_ledger(self.path)
+        deadline, before, since = time.monotonic() + SETTLE_SECONDS, None, time.monotonic()
+        while True:
+            findings, now = await asyncio.to_thread(self.look, ledger), time.monotonic()
+            if findings != before:
+                before, since = findings, now
+            at_rest = not patient and now > since + self.mode.quiet
+            if findings.all_zero or at_rest or now > deadline:
+                return findings
+            await asyncio.sleep(0.3)  # stores, log and two processes: nothing tells when they agree
 
 
-def _descendants(pid: int) -> list[int]:
-    """Every process below one, by the kernel's own list."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+@contextmanager
+def embedded(build: Path | None = None) -> Iterator[System]:
+    """On files in a temporary folder; ``build`` is a broken build. Nothing of it survives the block."""
+    with tempfile.TemporaryDirectory(prefix="ordering-crash-") as name:
+        folder = Path(name)
+        data, path = folder / "data", folder / "ledger.jsonl"
+        data.mkdir()
+        env = environment(
+            ORDERING_MODE="embedded", ORDERING_DATA_DIR=str(data), ORDERING_LOG_FORMAT="json", PYTHONUNBUFFERED="1"
+        )
+        cart, order = (Instance(part, part, env, folder, build) for part in ("cart", "order"))
         try:
-            children = [int(child) for child in task.read_text().split()]
-        except OSError:
-            continue
-        for child in children:
-            found += [child, *_descendants(child)]
-    return found
+            with closing(Ledger(path)) as ledger:
+                yield System(EMBEDDED, cart, order, ledger, path, lambda told: check(data, told))
+        finally:
+            for instance in (cart, order):
+                if instance.process is not None:
+                    instance.resume()
+                    instance.kill()
+
+
+@contextmanager
+def clustered(parts: Parts, build: Path | None = None) -> Iterator[System]:
+    """On Kafka, registry and PostgreSQL, with a topic and a database of its own; ``build`` is a broken build."""
+    with parts.trial("crash", build=build) as trial:
+        cart, order = trial.cluster.cart(start=False), trial.cluster.order(start=False)
+        yield System(CLUSTER, cart, order, trial.ledger, trial.path, trial.look)

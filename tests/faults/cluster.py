@@ -55,12 +55,12 @@ class Instance:
             self._env["PYTHONPATH"] = str(pythonpath)
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, wait: bool = True) -> Instance:
-        """Start it; with ``wait`` until it says that it is ready."""
+    def start(self, *, wait: bool = True, **settings: str) -> Instance:
+        """Start it; with ``wait`` until it says that it is ready. ``settings`` are for this one life."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", self.module, "serve", self.part],
-                env=self._env,
+                env={**self._env, **settings},
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

@@ -25,9 +25,9 @@ AGAIN_SECONDS = 0.25
 
 
 @asynccontextmanager
-async def load(url: str, ledger: Ledger, name: str, *, pause: float = PAUSE) -> AsyncIterator[None]:
+async def load(url: str, ledger: Ledger, name: str, *, pause: float = PAUSE, seed: int = SEED) -> AsyncIterator[None]:
     """So many clients create and move orders during the block; each ends what it has begun."""
-    rng, stop = random.Random(SEED), asyncio.Event()
+    rng, stop = random.Random(seed), asyncio.Event()
     clients = [
         asyncio.create_task(
             Client(f"{name}-{number}", url, ledger, rng.randrange(2**32), pause, again=AGAIN_SECONDS).run(stop)

@@ -15,7 +15,7 @@ import attrs
 
 from tests.e2e import cluster_checker
 from tests.e2e.crash_checker import Findings
-from tests.e2e.crash_clients import Ledger, read_ledger
+from tests.e2e.crash_clients import Attempt, Ledger, counts, read_ledger
 from tests.faults.cluster import Cluster, running
 from tests.services.kafka import Kafka
 from tests.services.part import Part
@@ -41,25 +41,25 @@ class Trial:
 
         ``strangers`` are keys in the topic that did not come from the cart service.
         """
-        assert self.cluster.database is not None
-        where = cluster_checker.Cluster(
-            self.cluster.database, self.cluster.bootstrap, self.cluster.topic, f"{self.cluster.topic}-group"
-        )
         ledger = read_ledger(self.path)
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
-            findings = await asyncio.to_thread(cluster_checker.check, where, ledger, strangers)
+            findings = await asyncio.to_thread(self.look, ledger, strangers)
             if findings.all_zero or time.monotonic() > deadline:
                 return findings
             await asyncio.sleep(0.5)  # a database, a broker and two processes: nothing tells when they agree
 
+    def look(self, ledger: Mapping[str, list[Attempt]], strangers: Collection[str] = ()) -> Findings:
+        """The checker's findings now."""
+        assert self.cluster.database is not None
+        where = cluster_checker.Cluster(
+            self.cluster.database, self.cluster.bootstrap, self.cluster.topic, f"{self.cluster.topic}-group"
+        )
+        return cluster_checker.check(where, ledger, strangers)
+
     def counts(self) -> str:
         """How much was tried, in words."""
-        attempts = [attempt for of_order in read_ledger(self.path).values() for attempt in of_order]
-        return (
-            f"{len(attempts)} attempts, {sum(attempt.acknowledged for attempt in attempts)} acknowledged, "
-            f"{sum(attempt.refused for attempt in attempts)} answered 503"
-        )
+        return counts(read_ledger(self.path))
 
     def statuses(self) -> Mapping[int | None, int]:
         """How often each status was answered; None: no answer."""
@@ -115,10 +115,13 @@ class Parts:
         return self._started(lambda: Registry(storage="kafkasql", bootstrap=self.kafka.bootstrap))
 
     @contextmanager
-    def trial(self, name: str, *, lasting: bool = False, topic: bool = True, **settings: str) -> Iterator[Trial]:
+    def trial(
+        self, name: str, *, lasting: bool = False, topic: bool = True, build: Path | None = None, **settings: str
+    ) -> Iterator[Trial]:
         """A prepared cluster without instances, on a topic and a database of its own; nothing of it is left.
 
-        ``lasting``: on the registry that can be killed. Without ``topic`` the topic does not exist yet.
+        ``lasting``: on the registry that can be killed. Without ``topic`` the topic does not exist yet. ``build`` is
+        a broken build for this trial alone.
         """
         self._trials += 1
         unique = f"{name}-{self._trials}"
@@ -133,7 +136,7 @@ class Parts:
                 registry=registry.url,
                 database=database,
                 topic=unique,
-                pythonpath=self.build,
+                pythonpath=build or self.build,
                 **settings,
             )
             cluster.prepare(topic=topic)

@@ -16,6 +16,7 @@ import attrs
 
 from ordering.application.outage_gate import OutagePolicy
 from ordering.domain.currencies import CURRENCIES
+from ordering.entrypoints.kill_points import KillAt, kill_point
 from ordering.entrypoints.settings_cluster import SASL_NAMES, ClusterSettings, setting
 from ordering.entrypoints.settings_values import (
     DEFAULT,
@@ -199,6 +200,12 @@ class Settings(ClusterSettings):
     log_format: LogFormat = setting("ORDERING_LOG_FORMAT", choice(LogFormat), LogFormat.TEXT, "log lines on stderr")
     seed: int | None = setting(
         "ORDERING_SEED", whole(0, 2**63 - 1), None, "makes generated orders repeatable (for tests)"
+    )
+    kill_at: KillAt | None = setting(
+        "ORDERING_KILL_AT",
+        kill_point(),
+        None,
+        "crash tests only: the process kills itself at this point (CONTRIBUTING.md lists them)",
     )
 
     @property

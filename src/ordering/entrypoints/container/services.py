@@ -5,6 +5,7 @@ import contextlib
 from contextlib import AsyncExitStack
 
 from ordering.application.failures import StoreUnavailable
+from ordering.entrypoints.container import kill_points
 from ordering.entrypoints.container.embedded import embedded_cart, embedded_order
 from ordering.entrypoints.container.opening import Opening, extra
 from ordering.entrypoints.container.parts import Cart, Order
@@ -16,18 +17,31 @@ from ordering.entrypoints.settings import Mode, Settings
 def service(part: str, settings: Settings, observer: ServiceObserver) -> Service:
     """One service, not running yet. Raises one of REFUSALS, or StoreUnavailable."""
     exits = AsyncExitStack()
-    if settings.effective_mode is Mode.CLUSTER:
-        with extra("kafka"):
-            from ordering.entrypoints.container import cluster  # noqa: PLC0415 -- its drivers are extras
-
-        if part == "cart":
-            cart, opening = cluster.cluster_cart(settings, observer, exits)
-            return cart_service(cart, exits, opening)
-        order, opening = cluster.cluster_order(settings, observer, exits)
-        return order_service(order, exits, opening)
     if part == "cart":
-        return cart_service(embedded_cart(settings, observer, exits), exits)
-    return order_service(embedded_order(settings, observer, exits), exits)
+        cart, opening = _cart(settings, observer, exits)
+        kill_points.arm(settings, observer, store=cart.store, publisher=cart.publisher)
+        return cart_service(cart, exits, opening)
+    order, opening = _order(settings, observer, exits)
+    kill_points.arm(settings, observer, views=order.views, source=order.source)
+    return order_service(order, exits, opening)
+
+
+def _cart(settings: Settings, observer: ServiceObserver, exits: AsyncExitStack) -> tuple[Cart, Opening]:
+    if settings.effective_mode is not Mode.CLUSTER:
+        return embedded_cart(settings, observer, exits), ()
+    with extra("kafka"):
+        from ordering.entrypoints.container import cluster  # noqa: PLC0415 -- its drivers are extras
+
+    return cluster.cluster_cart(settings, observer, exits)
+
+
+def _order(settings: Settings, observer: ServiceObserver, exits: AsyncExitStack) -> tuple[Order, Opening]:
+    if settings.effective_mode is not Mode.CLUSTER:
+        return embedded_order(settings, observer, exits), ()
+    with extra("kafka"):
+        from ordering.entrypoints.container import cluster  # noqa: PLC0415 -- its drivers are extras
+
+    return cluster.cluster_order(settings, observer, exits)
 
 
 def cart_service(cart: Cart, exits: AsyncExitStack, opening: Opening = ()) -> Service:
