@@ -51,18 +51,22 @@ def run(system: System, plan: Plan, *, patient: bool = True) -> Outcome:
 
 
 async def _run(system: System, plan: Plan, patient: bool) -> Outcome:
-    reaper = Reaper(system, plan.seed)
+    reaper, mode = Reaper(system, plan.seed), system.mode
+    strange: list[str] = []
     for instance in system.both:
         await asyncio.to_thread(instance.start)
-    async with load(system.cart.url, system.ledger, f"C{plan.seed}", pause=system.mode.pause, seed=plan.seed):
+    async with load(system.cart.url, system.ledger, f"C{plan.seed}", pause=mode.pause, seed=plan.seed, strange=strange):
         await reaper.first()
         await reaper.at_random(plan.cycles)
         await reaper.at_points(plan.points, plan.each)
     findings = await system.settled(patient=patient)
     tally = reaper.tally
-    limits = [none("times that a kill point was not reached", (tally.asked - tally.reached).total())]
-    limits += _slowest("answering again", tally.answering, ANSWERING_SECONDS)
-    limits += _slowest("visible again", tally.visible, system.mode.visible)
+    limits = [
+        none("times that a kill point was not reached", (tally.asked - tally.reached).total()),
+        none(f"answers that no promise allows{''.join(f' ({said})' for said in strange[:1])}", len(strange)),
+        *_slowest("answering again", tally.answering, ANSWERING_SECONDS),
+        *_slowest("visible again", tally.visible, mode.visible),
+    ]
     return Outcome(_figures(system, plan, tally), findings, tuple(limits))
 
 

@@ -35,7 +35,7 @@ class Mode:
     """Seconds from a kill until what is written then is visible."""
 
 
-EMBEDDED = Mode("embedded", pause=0.02, freeze=(0.1, 0.6), quiet=5.0, visible=2.0)
+EMBEDDED = Mode("embedded", pause=0.1, freeze=(0.1, 0.6), quiet=5.0, visible=2.0)
 # A relay that stands still for longer than its lease of 2 s is replaced, if there is another one; a dead member of a
 # consumer group keeps its partitions for its session of 10 s.
 CLUSTER = Mode("cluster", pause=0.1, freeze=(0.1, 3.0), quiet=15.0, visible=15.0)

@@ -25,15 +25,23 @@ AGAIN_SECONDS = 0.25
 
 
 @asynccontextmanager
-async def load(url: str, ledger: Ledger, name: str, *, pause: float = PAUSE, seed: int = SEED) -> AsyncIterator[None]:
-    """So many clients create and move orders during the block; each ends what it has begun."""
+async def load(
+    url: str,
+    ledger: Ledger,
+    name: str,
+    *,
+    pause: float = PAUSE,
+    seed: int = SEED,
+    strange: list[str] | None = None,
+) -> AsyncIterator[None]:
+    """So many clients create and move orders during the block; each ends what it has begun. Answers that no promise
+    allows end it, or are collected in ``strange``."""
     rng, stop = random.Random(seed), asyncio.Event()
-    clients = [
-        asyncio.create_task(
-            Client(f"{name}-{number}", url, ledger, rng.randrange(2**32), pause, again=AGAIN_SECONDS).run(stop)
-        )
+    made = [
+        Client(f"{name}-{number}", url, ledger, rng.randrange(2**32), pause, again=AGAIN_SECONDS, strange=strange)
         for number in range(CLIENTS)
     ]
+    clients = [asyncio.create_task(client.run(stop)) for client in made]
     try:
         yield
     finally:

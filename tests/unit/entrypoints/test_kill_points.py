@@ -90,4 +90,4 @@ def test_a_point_changes_one_port_of_one_service_and_says_so(
     ]
     assert [any(of_service) for of_service in changed] == [point not in OF_ORDER, point in OF_ORDER]
     assert sum(map(sum, changed)) == 1
-    assert [call.args for call in said.calls] == [("kill_point.armed",)]
+    assert [call.kwargs["event"] for call in said.calls] == ["kill_point.armed"]
