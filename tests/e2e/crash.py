@@ -113,6 +113,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         outcome = run(system, plan, patient=build is None)
         print(outcome.report())
+        if options.mutant:  # by its counts alone: a slow machine must not pass for a caught mutant
+            print(f"{options.mutant}: {'NOT caught' if outcome.findings.all_zero else 'caught'}")
+            return 0 if outcome.findings.all_zero else 1
         return 1 if outcome.broken() else 0
 
 
