@@ -18,6 +18,8 @@ from tests.faults.parts import Parts
 
 SETTLE_SECONDS = 90.0
 """How long the healed system may take until everything accepted is visible: generous, this is no limit of ours."""
+QUIET_SECONDS = 6.0
+"""Once both services are back and nothing has changed for so long, nothing will: what is missing stays missing."""
 
 
 @attrs.frozen
@@ -25,20 +27,16 @@ class Mode:
     """What differs between the modes."""
 
     name: str
-    pause: float
-    """The longest rest of a client before a change, in seconds."""
     freeze: tuple[float, float]
     """How long a process stands still, in seconds."""
-    quiet: float
-    """Nothing has changed for so many seconds: nothing will, what is missing stays missing."""
     visible: float
     """Seconds from a kill until what is written then is visible."""
 
 
-EMBEDDED = Mode("embedded", pause=0.1, freeze=(0.1, 0.6), quiet=5.0, visible=2.0)
+EMBEDDED = Mode("embedded", freeze=(0.1, 0.6), visible=2.0)
 # A relay that stands still for longer than its lease of 2 s is replaced, if there is another one; a dead member of a
 # consumer group keeps its partitions for its session of 10 s.
-CLUSTER = Mode("cluster", pause=0.1, freeze=(0.1, 3.0), quiet=15.0, visible=15.0)
+CLUSTER = Mode("cluster", freeze=(0.1, 3.0), visible=15.0)
 
 
 @attrs.frozen
@@ -67,7 +65,7 @@ class System:
             findings, now = await asyncio.to_thread(self.look, ledger), time.monotonic()
             if findings != before:
                 before, since = findings, now
-            at_rest = not patient and now > since + self.mode.quiet
+            at_rest = not patient and now > since + QUIET_SECONDS
             if findings.all_zero or at_rest or now > deadline:
                 return findings
             await asyncio.sleep(0.3)  # stores, log and two processes: nothing tells when they agree
