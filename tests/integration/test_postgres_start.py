@@ -22,6 +22,7 @@ __all__ = ["databases"]
 pytestmark = pytest.mark.process
 
 PARTS = sorted(migrate.SCHEMAS)
+REVISIONS = {"cart": ["0001"], "order": ["0001", "0002"]}
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ WHERE table_schema LIKE 'ordering%' ORDER BY 1, 2
 """
 OTHERS = """
 SELECT c.relkind::text, c.relname, coalesce(pg_get_indexdef(c.oid), '') FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname LIKE 'ordering%' AND c.relkind IN ('i', 'S') ORDER BY 1, 2
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname LIKE 'ordering%' AND c.relkind IN ('i', 'S') ORDER BY 1, 2, 3
 """
 FUNCTIONS = """
 SELECT pg_get_functiondef(p.oid) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -74,26 +75,27 @@ async def shape(connection: asyncpg.Connection) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("part", PARTS)
 async def test_up_down_and_up_again(fresh: str, bare: asyncpg.Connection, part: str) -> None:
     """Down leaves nothing but the version table; a second up does nothing; the status tells."""
-    assert [step.applied for step in await migrate.status(fresh, part)] == [False]
-    assert await migrate.up(fresh, part) == ["0001"]
-    assert [step.applied for step in await migrate.status(fresh, part)] == [True]
+    revisions = REVISIONS[part]
+    assert not any(step.applied for step in await migrate.status(fresh, part))
+    assert await migrate.up(fresh, part) == revisions
+    assert all(step.applied for step in await migrate.status(fresh, part))
     made = await shape(bare)
     assert await migrate.up(fresh, part) == []
     assert await shape(bare) == made
     await opens(fresh, part)
-    assert await migrate.down(fresh, part, "base") == ["0001"]
+    assert await migrate.down(fresh, part, "base") == revisions[::-1]
     left = await bare.fetch("SELECT tablename FROM pg_tables WHERE schemaname LIKE 'ordering%'")
     assert [row["tablename"] for row in left] == ["migrations"]
     assert await migrate.down(fresh, part, "base") == []
-    assert await migrate.up(fresh, part) == ["0001"]
+    assert await migrate.up(fresh, part) == revisions
     assert await shape(bare) == made
 
 
 async def test_the_parts_do_not_know_each_other(fresh: str) -> None:
     """One database or two: each service migrates its own schema."""
     assert await migrate.up(fresh, "cart") == ["0001"]
-    assert [step.applied for step in await migrate.status(fresh, "order")] == [False]
-    assert await migrate.up(fresh, "order") == ["0001"]
+    assert not any(step.applied for step in await migrate.status(fresh, "order"))
+    assert await migrate.up(fresh, "order") == ["0001", "0002"]
     assert await migrate.down(fresh, "cart", "base") == ["0001"]
     await opens(fresh, "order")
 
@@ -164,12 +166,34 @@ async def test_a_newer_schema_says_who_may_run_on_it(fresh: str, bare: asyncpg.C
     set_levels = f"UPDATE {migrate.SCHEMAS[part]}.compatibility SET level = $1, oldest_application = $2"  # noqa: S608
     await bare.execute(set_levels, 9, 1)
     await opens(fresh, part)
-    await bare.execute(set_levels, 9, 2)
-    with pytest.raises(Refused, match="needs an application of level 2 or newer, this one is level 1"):
+    await bare.execute(set_levels, 9, 3)
+    with pytest.raises(Refused, match="needs an application of level 3 or newer, this one is level 2"):
         await opens(fresh, part)
     await bare.execute(set_levels, 0, 0)
-    with pytest.raises(Refused, match=r"is at level 0, this release needs 1: run `ordering migrate up`"):
+    needed = {"cart": 1, "order": 2}[part]
+    with pytest.raises(Refused, match=rf"is at level 0, this release needs {needed}: run `ordering migrate up`"):
         await opens(fresh, part)
+
+
+async def test_a_read_model_of_the_first_release_is_migrated(fresh: str, bare: asyncpg.Connection) -> None:
+    """What it holds stays, the release that made it may go on with it, and one that needs more says what to run."""
+    await migrate.up(fresh, "order")
+    made = await shape(bare)
+    await migrate.down(fresh, "order", "0001")
+    first = [
+        tuple(each) for each in await bare.fetch("SELECT level, oldest_application FROM ordering_order.compatibility")
+    ]
+    assert first == [(1, 1)]
+    await bare.execute("INSERT INTO ordering_order.positions VALUES (1, 'order-events', 0, 7)")
+    with pytest.raises(Refused, match=r"is at level 1, this release needs 2: run `ordering migrate up`"):
+        await opens(fresh, "order")
+    assert await migrate.up(fresh, "order") == ["0002"]
+    assert await shape(bare) == made
+    views = PostgresViews(fresh)
+    assert dict(await views.positions("order-events")) == {0: 7}
+    await views.close()
+    oldest = await bare.fetchval("SELECT oldest_application FROM ordering_order.compatibility")
+    assert oldest == 1
 
 
 async def test_a_database_that_answers_before_its_commits_are_safe_is_refused(

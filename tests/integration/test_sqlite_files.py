@@ -204,7 +204,7 @@ async def test_an_older_file_is_refused(path: Path, exclusive: bool) -> None:
 SCHEMAS = {
     "order_store.sql": (store.SCHEMA_VERSION, 2, "84c45de9a3dda177"),
     "log.sql": (log.SCHEMA_VERSION, 1, "733d52bb9bd6b455"),
-    "views.sql": (views.SCHEMA_VERSION, 1, "d3cb0e5d5d220b24"),
+    "views.sql": (views.SCHEMA_VERSION, 2, "2638d0a6463b1f99"),
 }
 
 
@@ -215,6 +215,42 @@ def test_a_schema_does_not_change_without_a_new_version(name: str) -> None:
     script = Path(store.__file__).with_name(name).read_bytes()
     found = hashlib.sha256(script + rows.HEADERS_FORMAT.encode()).hexdigest()[:16]
     assert (version, found) == (noted, digest)
+
+
+async def test_a_read_model_of_the_first_release_is_converted(tmp_path: Path) -> None:
+    """By the service that owns the file, at once or not at all; what it has then is what a new file has. Tools only say
+    who converts it."""
+    path, new = tmp_path / "view.db", tmp_path / "new.db"
+    first = open_writer(path, Path(__file__).with_name("views_1.sql").read_text(), 1)
+
+    def fill(connection: apsw.Connection) -> None:
+        connection.execute(
+            "INSERT INTO rows (generation, key, version, event_id, label, lineage, events_applied, first_timestamp, "
+            "first_partition, first_offset, held, revision) VALUES (1, 'a', 3, 'e', 'x', 'own', 3, 1, 0, 0, 0, 3)"
+        )
+
+    await first.run(fill)
+    await first.close()
+    with pytest.raises(Refused, match="start the service of this release once, it converts the file"):
+        SqliteViews.open(path, exclusive=False)
+
+    opened = SqliteViews.open(path)
+    found = await opened.get("a")
+    assert found is not None
+    assert (found.version, found.events_applied) == (3, 3)
+    await opened.close()
+    await SqliteViews.open(new).close()
+    assert shape(path) == shape(new)
+    await SqliteViews.open(path, exclusive=False).close()
+
+
+def shape(path: Path) -> list[object]:
+    """Everything that a file's schema has, but for spaces, and its version."""
+    connection = apsw.Connection(str(path))
+    entries = connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
+    found = [connection.pragma("user_version"), *((kind, name, str(sql).split()) for kind, name, sql in entries)]
+    connection.close()
+    return found
 
 
 def test_headers_are_packed_in_the_named_format() -> None:

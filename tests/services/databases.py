@@ -20,7 +20,7 @@ DELETE FROM ordering_cart.orders; DELETE FROM ordering_cart.journal; DELETE FROM
 DELETE FROM ordering_cart.parked; DELETE FROM ordering_cart.answers; DELETE FROM ordering_cart.topics;
 DELETE FROM ordering_cart.relay_lease;
 DELETE FROM ordering_order.logs; DELETE FROM ordering_order.positions; DELETE FROM ordering_order.view_rows;
-DELETE FROM ordering_order.held; DELETE FROM ordering_order.tallies;
+DELETE FROM ordering_order.held; DELETE FROM ordering_order.tallies; DELETE FROM ordering_order.discarded;
 UPDATE ordering_order.pointer SET generation = 1 WHERE generation <> 1;
 """
 

@@ -5,7 +5,7 @@ compare-and-set stored nothing: the consumer reads its position again and goes o
 one our positions belong to stops this topic with an alarm; nothing is ever reset silently.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import attrs
 
@@ -19,12 +19,18 @@ from ordering.application.failures import (
     StoreUnavailable,
     WriteRejected,
 )
-from ordering.application.messages import Changes, Counter, DeadReason, DecodedEvent, Record, Undecodable
+from ordering.application.messages import Changes, Counter, DeadReason, LogIdentity, Record
 from ordering.application.ports import EventDecoder, EventSource, Observer, ProjectionStore, Runtime
-from ordering.application.projection import project
+from ordering.application.project_batches import BatchProjector
 from ordering.application.waiters import Waiters
 
-Events = Sequence[DecodedEvent | Undecodable]
+
+def require_same_log(topic: str, known: LogIdentity, found: LogIdentity) -> None:
+    """Raises LogChanged if ``found`` is not the log that the read model was filled from."""
+    if known.cluster_id != found.cluster_id:
+        raise LogChanged(f"the read model was filled from cluster {known.cluster_id}, this is {found.cluster_id}")
+    if known.topic_id is not None and found.topic_id is not None and known.topic_id != found.topic_id:
+        raise LogChanged(f"topic {topic} was deleted and created again since the read model was filled")
 
 
 @attrs.frozen
@@ -53,7 +59,8 @@ class EventConsumer:
         topic: str,
         limits: ConsumerLimits | None = None,
     ) -> None:
-        self._source, self._decoder, self._store, self._held = source, decoder, store, held
+        self._source, self._store, self._held = source, store, held
+        self._project = BatchProjector(decoder, store, runtime, topic)
         self._waiters, self._runtime, self._observer = waiters, runtime, observer
         self._topic, self._limits = topic, limits or ConsumerLimits()
         self._assigned: set[int] = set()
@@ -115,36 +122,14 @@ class EventConsumer:
         known = await self._store.identity(self._topic)
         if known is None:
             await self._store.record_identity(self._topic, found)
-        elif known.cluster_id != found.cluster_id:
-            raise LogChanged(f"the read model was filled from cluster {known.cluster_id}, this is {found.cluster_id}")
-        elif known.topic_id is not None and found.topic_id is not None and known.topic_id != found.topic_id:
-            raise LogChanged(f"topic {self._topic} was deleted and created again since the read model was filled")
+        else:
+            require_same_log(self._topic, known, found)
         self._known = True
 
     async def _apply(self, records: Sequence[Record]) -> None:
-        """Project a batch, however the store takes it: a record the store refuses becomes a dead letter."""
-        parts = [(records, await self._decoder.decode(records))]
-        while parts:
-            part, events = parts.pop()
-            try:
-                if not await self._project(part, events):
-                    return
-            except WriteRejected as error:
-                if len(part) > 1:  # halve until it stands alone, the first half first
-                    middle = len(part) // 2
-                    parts += [(part[middle:], events[middle:]), (part[:middle], events[:middle])]
-                elif isinstance(events[0], DecodedEvent):
-                    parts.append((part, [Undecodable(DeadReason.REFUSED, str(error), events[0].key)]))
-                else:
-                    raise
-
-    async def _project(self, records: Sequence[Record], events: Events) -> bool:
-        """One transaction; False if it lost its race, so that nothing after it may be projected."""
-        keys = {event.key for event in events if event.key is not None}
-        snapshot = await self._store.load(self._topic, keys)
-        changes = project(self._topic, snapshot, records, events, self._runtime.now())
+        """Project a batch; if a transaction loses its race, nothing after it."""
         try:
-            await self._store.commit(changes)
+            await self._project(records, self._stored)
         except StalePosition:
             self._observer.counted("projection_stale")
             self._astray |= self._assigned
@@ -152,12 +137,12 @@ class EventConsumer:
                 self._pause("somebody else keeps changing this read model")
                 await self._runtime.sleep(self._limits.pause_seconds)
             self._stale = True
-            return False
+
+    async def _stored(self, changes: Changes, keys: Collection[str]) -> None:
         self._stale = False
         self._report(changes)
         self._waiters.notify(keys)
         await self._source.commit({partition: reached for partition, (_, reached) in changes.positions.items()})
-        return True
 
     async def _rewind(self) -> None:
         """Go on from the stored positions; nothing is polled until that is done."""

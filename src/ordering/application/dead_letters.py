@@ -59,7 +59,8 @@ class HeldRecords:
             return Released(0, 0, 0, None)
         snapshot = await self._store.load(self._topic, ())
         if not dry_run:
-            await self._store.commit(Changes(self._topic, snapshot.generation, {}, released=((partition, offset),)))
+            place = ((partition, offset),)
+            await self._store.commit(Changes(self._topic, snapshot.generation, {}, released=place, discarded=place))
         return Released(0, 1, 0, None)
 
     async def _once(self, key: str, *, drop: int, dry_run: bool) -> Released:
@@ -73,7 +74,8 @@ class HeldRecords:
         rest = letters[done:]
         leaving = [(letter.record.partition, letter.record.offset) for letter in letters[:done]]
         changes = fold.changes(self._topic, {}, leaving)
-        changes = attrs.evolve(changes, rows=(attrs.evolve(changes.rows[0], held=len(rest)),))
+        rows = (attrs.evolve(changes.rows[0], held=len(rest)),)
+        changes = attrs.evolve(changes, rows=rows, discarded=tuple(leaving[:drop]))
         if rest and changes.held[0].reason != rest[0].reason:
             # It was parked behind another and now blocks for a reason of its own: it is held anew.
             changes = attrs.evolve(changes, released=(*leaving, (rest[0].record.partition, rest[0].record.offset)))

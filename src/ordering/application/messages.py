@@ -320,7 +320,8 @@ class Changes:
     ``positions`` maps a partition to (expected next offset, new next offset). ``rows`` carry the revision after the
     change; the stored one must be exactly one less (absent for revision 1). ``labels`` are deltas of the count per
     label, ``counters`` deltas of the named counters. ``released`` are held records that leave (partition, offset); they
-    leave before ``held`` comes in, so one record may be held anew for another reason.
+    leave before ``held`` comes in, so one record may be held anew for another reason. ``discarded`` are those of them
+    that were never applied: people's decision, which the log does not hold, so the store remembers it for rebuilds.
     """
 
     topic: str
@@ -331,6 +332,7 @@ class Changes:
     released: tuple[tuple[int, int], ...] = ()
     labels: Mapping[str, int] = attrs.Factory(dict)
     counters: Mapping[str, int] = attrs.Factory(dict)
+    discarded: tuple[tuple[int, int], ...] = ()
 
 
 class Counter(StrEnum):

@@ -5,9 +5,10 @@ exception through. All coroutines run on one event loop; adapters hide their thr
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
+from ordering.application.generations import Figures, GenerationsFound, HeldPage, RowsPage
 from ordering.application.messages import (
     Changes,
     DecodedEvent,
@@ -231,6 +232,14 @@ class EventSource(Protocol):
         """How far these positions are behind; absent partitions count from the beginning. Raises BrokerUnavailable."""
 
 
+class WholeLog(EventSource, Protocol):
+    """The log outside any group, all partitions assigned, as far back as it reaches."""
+
+    async def begin_offsets(self) -> Mapping[int, int]:
+        """The first offset each partition still holds (its end, if it holds nothing): 0 unless something was deleted.
+        Raises BrokerUnavailable."""
+
+
 class EventDecoder(Protocol):
     """Records to events, guarding against anything bytes can hold."""
 
@@ -283,3 +292,56 @@ class DeadLetters(Protocol):
 
     async def letters(self, limit: int, *, key: str | None = None) -> Sequence[HeldRecord]:
         """Held records, oldest first; records parked behind others included only for one ``key``."""
+
+
+# ---------------------------------------------------------------------------------------------- generations
+
+LastChanges = Callable[[Mapping[int, int]], Awaitable[Changes | None]]
+"""Asked with the live positions, in the middle of a flip: what brings the new generation there, None if nothing."""
+
+
+class Generations(Protocol):
+    """The read model's generations: the live one, and beside it the one that a rebuild fills, which no query sees.
+
+    One rebuild at a time: every call that changes something is made by the one that has claimed. Raises
+    StoreUnavailable; changes also raise CommitAmbiguous, after which asking tells.
+    """
+
+    async def claim(self) -> str | None:
+        """Become the only rebuild of this read model until ``release`` or the end of the process, however it ends.
+        None: it is; else who is the one now, in words."""
+
+    async def release(self) -> None: ...
+
+    async def found(self) -> GenerationsFound: ...
+
+    async def begin(self, topic: str, identity: LogIdentity) -> int:
+        """Make a new, empty generation beside the live one, filled from this log; its number."""
+
+    def store(self, generation: int) -> ProjectionStore:
+        """One generation as a projection writes it. A live one, and one that was dropped, take no commit:
+        StalePosition."""
+
+    async def rows(self, generation: int, topic: str, after: str | None, limit: int) -> RowsPage:
+        """Rows behind a key; None: from the first one on."""
+
+    async def letters(self, generation: int, topic: str, after: tuple[int, int], limit: int) -> HeldPage:
+        """Held records of a topic behind a partition and offset."""
+
+    async def figures(self, generation: int, topic: str) -> Figures: ...
+
+    async def discarded(self, generation: int, topic: str) -> Sequence[HeldRecord]:
+        """What this generation holds although people have discarded it, in the log's order."""
+
+    async def flip(self, topic: str, generation: int, floors: Mapping[int, int], last: LastChanges) -> None:
+        """Make a generation the live one, if both stand at equal positions: in one transaction that no consumer's
+        transaction can pass, ``last`` is asked and what it answers is stored before they are compared. Partitions whose
+        live position is below their floor count as standing there.
+
+        Raises StalePosition (also when ``last`` takes over a second, during which consumers wait), WriteRejected, and
+        whatever ``last`` raises: then nothing has changed.
+        """
+
+    async def drop(self, generation: int, limit: int) -> int:
+        """Remove at most ``limit`` rows and held records of a generation that is not live, in one short transaction;
+        how many went, 0 when nothing is left. From the first call on it is a leftover."""

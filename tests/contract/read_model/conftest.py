@@ -11,7 +11,7 @@ import pytest
 from ordering.adapters.memory.views import MemoryViews
 from ordering.adapters.postgres.views import PostgresViews
 from ordering.adapters.sqlite.views import SqliteViews
-from ordering.application.ports import DeadLetters, OrderViews, ProjectionStore
+from ordering.application.ports import DeadLetters, Generations, OrderViews, ProjectionStore
 from tests.services.databases import Databases, databases
 
 __all__ = ["databases"]
@@ -20,7 +20,10 @@ KINDS = ["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.process)
 
 
 class Views(ProjectionStore, OrderViews, DeadLetters, Protocol):
-    """One store behind all three ports."""
+    """One store behind all ports."""
+
+    def generations(self) -> Generations:
+        """A process that may rebuild."""
 
 
 class ReadModel(Protocol):

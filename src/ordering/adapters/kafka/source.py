@@ -99,6 +99,10 @@ class _Source:
         """Raises BrokerUnavailable, LogChanged."""
         return await self._inquiries.ends(range((await self._verify()).partitions))
 
+    async def begin_offsets(self) -> Mapping[int, int]:
+        """Raises BrokerUnavailable, LogChanged."""
+        return await self._inquiries.begins(range((await self._verify()).partitions))
+
     async def lag(self, positions: Mapping[int, int]) -> Lag:
         """Records that are trimmed do not count. Raises BrokerUnavailable, LogChanged."""
         partitions = range((await self._verify()).partitions)

@@ -30,6 +30,8 @@ class MemoryLog:
         self.topic, self.identity = topic, LogIdentity(cluster_id, topic_id)
         self.partitions: list[list[Record]] = [[] for _ in range(partitions)]
         self.committed: dict[str, dict[int, int]] = {}
+        self.begins: dict[int, int] = {}
+        """Where partitions begin whose first records were deleted."""
         self._waiting: set[asyncio.Future[None]] = set()
 
     def append(self, record: OutgoingRecord) -> int:
@@ -48,6 +50,10 @@ class MemoryLog:
         """Add empty partitions up to this count, as an operator of a broker may."""
         self.partitions.extend([] for _ in range(partitions - len(self.partitions)))
         self._wake()
+
+    def trim(self, partition: int, before: int) -> None:
+        """Delete the records before an offset, as an operator may."""
+        self.begins[partition] = before
 
     def ends(self) -> dict[int, int]:
         """Every partition's next offset."""
@@ -161,6 +167,10 @@ class MemorySource:
         self._require_available()
         return self._log.ends()
 
+    async def begin_offsets(self) -> Mapping[int, int]:
+        self._require_available()
+        return {partition: self._log.begins.get(partition, 0) for partition in self._log.ends()}
+
     async def lag(self, positions: Mapping[int, int]) -> Lag:
         self._require_available()
         waiting = [records[positions.get(partition, 0) :] for partition, records in enumerate(self._log.partitions)]
@@ -196,3 +206,6 @@ class MemorySource:
             end = len(self._log.partitions[partition]) if partition < len(self._log.partitions) else 0
             if at > end:
                 raise LogChanged(f"partition {partition} of {self._log.topic} ends at {end}, before position {at}")
+            begin = self._log.begins.get(partition, 0)
+            if at < begin:
+                raise LogChanged(f"partition {partition} of {self._log.topic} begins at {begin}, behind position {at}")

@@ -1,7 +1,7 @@
 """One projection transaction as arrays for one call of the database's own function, and its rows as messages."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -20,10 +20,31 @@ HELD_COLUMNS: Final = (
 )
 
 _APPLY: Final = "SELECT apply_changes({})".format(", ".join(f"${number}" for number in range(1, 38)))
+_FILL: Final = _APPLY.replace("apply_changes", "fill_generation")
+_DISCARD: Final = """
+INSERT INTO discarded (topic, partition, record_offset)
+SELECT $1, * FROM unnest($2::int[], $3::bigint[]) ON CONFLICT DO NOTHING
+"""
 _PAYLOAD_MAX: Final = 7_999  # bytes: what NOTIFY takes
+Apply = Callable[[asyncpg.Connection, Sequence[object]], Awaitable[None]]
 _LINEAGES: Final = {lineage.value: lineage for lineage in Lineage}
 _json: Final = msgspec.json.encode
 _missing_of: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...]).decode
+
+
+async def fill(connection: asyncpg.Connection, arguments: Sequence[object]) -> None:
+    """The same for a generation beside the live one, which nobody hears of."""
+    await connection.fetch(_FILL, *arguments)
+
+
+async def apply_and_discard(
+    connection: asyncpg.Connection, apply: Apply, arguments: Sequence[object], changes: Changes
+) -> None:
+    """With what has to be remembered as discarded, in one transaction."""
+    partitions, offsets = columns(changes.discarded, 2)
+    async with connection.transaction():
+        await apply(connection, arguments)
+        await connection.execute(_DISCARD, changes.topic, partitions, offsets)
 
 
 async def apply(connection: asyncpg.Connection, arguments: Sequence[object]) -> None:
@@ -56,7 +77,12 @@ def arguments_of(changes: Changes, origin: str) -> list[object]:
 def _news(origin: str, keys: Collection[str]) -> str:
     """Who changed which keys; without the keys (any may have changed) where they are too many. ASCII."""
     payload = json.dumps([origin, list(keys)], separators=(",", ":"))
-    return payload if len(payload) <= _PAYLOAD_MAX else json.dumps([origin, None])
+    return payload if len(payload) <= _PAYLOAD_MAX else news_of_anything(origin)
+
+
+def news_of_anything(origin: str) -> str:
+    """Any key may have changed."""
+    return json.dumps([origin, None])
 
 
 def keys_of(payload: str, origin: str) -> Sequence[str] | None:

@@ -7,7 +7,7 @@ import attrs
 
 from ordering.adapters.postgres.errors import NotDurable, NotMigrated, ReleaseTooOld, ServerTooOld
 
-APPLICATION_LEVEL: Final = 1
+APPLICATION_LEVEL: Final = 2
 """This release. A migration that older releases cannot live with states the oldest level that may run on it."""
 
 _OLDEST_SERVER: Final = 15
@@ -22,7 +22,7 @@ class Schema:
 
 
 CART: Final = Schema("ordering_cart", 1)
-ORDER: Final = Schema("ordering_order", 1)
+ORDER: Final = Schema("ordering_order", 2)
 
 _FACTS: Final = """
 SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version,

@@ -3,7 +3,7 @@
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -64,16 +64,18 @@ def open_writer(
     busy_timeout: float = _WRITER_WAITS,
     vfs: str | None = None,
     synchronous: str = "FULL",
+    upgrades: Mapping[int, str] | None = None,
 ) -> "Writer":
     """Open or create the file and start its writer.
 
-    ``schema`` is the script that sets up a new file. ``exclusive``: refuse a second process (AlreadyRunning). Tools
-    open without, beside a service: only a file that a service has set up, and nothing is written or locked before the
-    first job; then SQLite's own locks order the transactions. Raises Refused with one line for people that names the
-    file. ``vfs`` and ``synchronous`` are there for tests of durability.
+    ``schema`` is the script that sets up a new file; ``upgrades`` are those that bring an older one further, by the
+    version from which. ``exclusive``: refuse a second process (AlreadyRunning). Tools open without, beside a service:
+    only a file that a service has set up, and nothing is written or locked before the first job; then SQLite's own
+    locks order the transactions. Raises Refused with one line for people that names the file. ``vfs`` and
+    ``synchronous`` are there for tests of durability.
     """
     sqlite_build()
-    database = Database(path, schema, version, busy_timeout, vfs, synchronous, exclusive)
+    database = Database(path, schema, version, busy_timeout, vfs, synchronous, exclusive, upgrades or {})
     lock, connection = None, None
     try:
         if exclusive:

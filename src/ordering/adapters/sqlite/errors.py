@@ -25,13 +25,14 @@ class NewerSchema(Refused):
 
 
 class OlderSchema(Refused):
-    """The file was written by an older release, and there is no way from there to here."""
+    """The file was written by an older release, and this process may not convert it, or there is no way."""
 
-    def __init__(self, path: Path, found: int, known: int) -> None:
-        super().__init__(
-            f"{path} has schema version {found}, this release needs version {known} and cannot convert it: "
-            "use the release that wrote it, or another data folder"
-        )
+    def __init__(self, path: Path, found: int, known: int, *, convertible: bool = False) -> None:
+        if convertible:
+            way = ": start the service of this release once, it converts the file"
+        else:
+            way = " and cannot convert it: use the release that wrote it, or another data folder"
+        super().__init__(f"{path} has schema version {found}, this release needs version {known}{way}")
 
 
 class NotSetUp(Refused):

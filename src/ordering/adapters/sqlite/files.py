@@ -18,6 +18,7 @@ night must not keep the service from starting). A process whose own sync failed 
 import fcntl
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -116,7 +117,9 @@ class Database:
     vfs: str | None = None
     synchronous: str = "FULL"
     exclusive: bool = True
-    """Whether this process alone writes the file; only such a one sets up a new file."""
+    """Whether this process alone writes the file; only such a one sets up a new file, or converts an older one."""
+    upgrades: Mapping[int, str] = attrs.Factory(dict)
+    """By version: the script that brings a file from there to the next version."""
 
     def place(self) -> tuple[int, int]:
         """Which file lies at the path now: device and inode. Raises OSError."""
@@ -174,24 +177,34 @@ class Database:
         if sys.platform == "darwin":  # there, fsync alone does not reach the platter
             connection.pragma("fullfsync", True)
             connection.pragma("checkpoint_fullfsync", True)
-        if not self._is_set_up(connection):
-            if not self.exclusive:
-                raise NotSetUp(self.path)
-            self._set_up(connection)
+        if self._is_set_up(connection):
+            return
+        if not self.exclusive:
+            raise NotSetUp(self.path)
+        found = connection.pragma("user_version")
+        self._run(connection, [self.schema] if not found else self._upgrades_from(found))
 
-    def _set_up(self, connection: apsw.Connection) -> None:
+    def _run(self, connection: apsw.Connection, scripts: Sequence[str]) -> None:
+        """All of it, or after a crash nothing."""
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute(self.schema)
+        for script in scripts:
+            connection.execute(script)
         connection.pragma("user_version", self.version)
         connection.execute("COMMIT")
 
+    def _upgrades_from(self, found: int) -> list[str]:
+        return [self.upgrades[version] for version in range(found, self.version)]
+
     def _is_set_up(self, connection: apsw.Connection) -> bool:
-        """Whether the file has this version; raises for every other but 0, which a new file has."""
+        """Whether the file has this version. Raises for every other but 0, which a new file has, and one that this
+        process may convert."""
         found: int = connection.pragma("user_version")
         if found > self.version:
             raise NewerSchema(self.path, found, self.version)
         if 0 < found < self.version:
-            raise OlderSchema(self.path, found, self.version)
+            known = all(version in self.upgrades for version in range(found, self.version))
+            if not (known and self.exclusive):
+                raise OlderSchema(self.path, found, self.version, convertible=known)
         return found == self.version
 
     def sync_wal(self) -> None:

@@ -55,6 +55,10 @@ _ENDS = """
 WITH RECURSIVE p (partition) AS (SELECT 0 UNION ALL SELECT partition + 1 FROM p WHERE partition + 1 < ?)
 SELECT partition, (SELECT ifnull(max(offset) + 1, 0) FROM records r WHERE r.partition = p.partition) FROM p
 """
+_BEGINS = """
+WITH RECURSIVE p (partition) AS (SELECT 0 UNION ALL SELECT partition + 1 FROM p WHERE partition + 1 < ?)
+SELECT partition, (SELECT ifnull(min(offset), 0) FROM records r WHERE r.partition = p.partition) FROM p
+"""
 _READ = """
 SELECT offset, timestamp, key, value, headers FROM records WHERE partition = ? AND offset >= ? ORDER BY offset LIMIT ?
 """
@@ -248,6 +252,10 @@ class SqliteSource:
     async def end_offsets(self) -> Mapping[int, int]:
         self._open()
         return self._ends()
+
+    async def begin_offsets(self) -> Mapping[int, int]:
+        self._open()
+        return dict(self._query(_BEGINS, (self._partitions,)))
 
     async def lag(self, positions: Mapping[int, int]) -> Lag:
         self._open()

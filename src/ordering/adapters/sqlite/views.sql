@@ -81,21 +81,10 @@ CREATE TABLE IF NOT EXISTS tallies (
   PRIMARY KEY (generation, kind, name)
 ) STRICT, WITHOUT ROWID;
 
--- What readers see: the live generation. The order of the columns is what views.py expects.
-CREATE VIEW IF NOT EXISTS live_rows AS
-SELECT key, version, event_id, label, schema, body, lineage, events_applied, first_timestamp, first_partition,
-  first_offset, held, revision, missing
-FROM rows WHERE generation = (SELECT generation FROM pointer);
-
-CREATE VIEW IF NOT EXISTS live_held AS
-SELECT topic, partition, offset, timestamp, record_key, value, headers, key, reason, detail, held_at
-FROM held WHERE generation = (SELECT generation FROM pointer);
-
-CREATE VIEW IF NOT EXISTS live_logs AS
-SELECT topic, cluster_id, topic_id FROM logs WHERE generation = (SELECT generation FROM pointer);
-
-CREATE VIEW IF NOT EXISTS live_positions AS
-SELECT topic, partition, next FROM positions WHERE generation = (SELECT generation FROM pointer);
-
-CREATE VIEW IF NOT EXISTS live_tallies AS
-SELECT kind, name, amount FROM tallies WHERE generation = (SELECT generation FROM pointer);
+-- What people have discarded, whatever generation held it: a rebuild has to do it again.
+CREATE TABLE IF NOT EXISTS discarded (
+  topic TEXT NOT NULL,
+  partition INTEGER NOT NULL,
+  offset INTEGER NOT NULL,
+  PRIMARY KEY (topic, partition, offset)
+) STRICT, WITHOUT ROWID;

@@ -201,6 +201,31 @@ def dlq_discard(
     return discard(order_id, output, dry_run=dry_run)
 
 
+@app.command
+def rebuild(
+    *,
+    verify_only: Annotated[bool, Parameter(negative="", help="Compare, and change nothing.")] = False,
+    partial: Annotated[
+        bool,
+        Parameter(negative="", help="Also from a log whose beginning was deleted: what was in it will be missing."),
+    ] = False,
+    anew: Annotated[
+        bool, Parameter(negative="", help="Do not go on with what an interrupted rebuild has filled.")
+    ] = False,
+    limit_report: Annotated[int, Parameter(help="How many differences to print.", validator=Number(gte=0))] = 100,
+    output: OutputOption = "table",
+) -> int:
+    """Fill the read model from the log once more, beside the live one, compare the two, and put it in its place.
+
+    The services may run or not. An interrupted rebuild goes on where it stopped. The exit status is 3 when
+    --verify-only has found a difference.
+    """
+    from ordering.application.rebuild import Wishes
+    from ordering.entrypoints.cli.rebuild import rebuild as carry_out
+
+    return carry_out(Wishes(verify_only, partial, anew), limit_report, output)
+
+
 @config.command(name="show")
 def config_show(
     *,

@@ -28,6 +28,7 @@ from ordering.application.ports import (
     EventDecoder,
     EventPublisher,
     EventSource,
+    Generations,
     Housekeeping,
     Journal,
     OrderRepository,
@@ -66,6 +67,9 @@ class OrderStore(OrderRepository, BatchWriter, Outbox, Journal, Housekeeping, Re
 
 class ReadModel(ProjectionStore, OrderViews, DeadLetters, Protocol):
     """Everything the read side asks of its store."""
+
+    def generations(self) -> Generations:
+        """For a rebuild."""
 
 
 class Registry(SchemaIds, Protocol):

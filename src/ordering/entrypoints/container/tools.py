@@ -1,5 +1,6 @@
 """What commands look at and repair, beside running services."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,7 +11,9 @@ from ordering.adapters.avro.decoder import OrderEventDecoder
 from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.adapters.system import SystemRuntime
 from ordering.application.dead_letters import HeldRecords
-from ordering.application.ports import EventDecoder, EventSource
+from ordering.application.generations import Difference, Progress
+from ordering.application.ports import EventDecoder, WholeLog
+from ordering.application.rebuild import Rebuild
 from ordering.entrypoints.container import embedded
 from ordering.entrypoints.container.opening import extra
 from ordering.entrypoints.container.parts import OrderStore, ReadModel
@@ -79,8 +82,21 @@ class Tools:
         """Release and discard."""
         return HeldRecords(self.views, self.decoder, self._runtime, self.settings.topic)
 
+    def rebuild(self, told: Callable[[Progress], None], found: Callable[[Difference], None]) -> Rebuild:
+        """The read model from the log once more."""
+        return Rebuild(
+            self.source,
+            self.decoder,
+            self.views,
+            self.views.generations(),
+            self._runtime,
+            self.settings.topic,
+            told=told,
+            found=found,
+        )
+
     @cached_property
-    def source(self) -> EventSource:
+    def source(self) -> WholeLog:
         """The log, all of its partitions."""
         if self._in_cluster:
             with extra("kafka"):

@@ -12,96 +12,9 @@ depends_on = None
 
 LEVEL, OLDEST_APPLICATION = 1, 1
 
-UP = (
-    """
-    CREATE TABLE ordering_order.compatibility (
-      id int PRIMARY KEY CHECK (id = 1),
-      level int NOT NULL,
-      oldest_application int NOT NULL
-    )
-    """,
-    f"INSERT INTO ordering_order.compatibility VALUES (1, {LEVEL}, {OLDEST_APPLICATION})",  # noqa: S608
-    "CREATE TABLE ordering_order.pointer (id int PRIMARY KEY CHECK (id = 1), generation int NOT NULL)",
-    "INSERT INTO ordering_order.pointer VALUES (1, 1)",
-    """
-    CREATE TABLE ordering_order.logs (
-      generation int NOT NULL,
-      topic text NOT NULL,
-      cluster_id text NOT NULL,
-      topic_id text,
-      PRIMARY KEY (generation, topic)
-    )
-    """,
-    """
-    CREATE TABLE ordering_order.positions (
-      generation int NOT NULL,
-      topic text NOT NULL,
-      partition int NOT NULL,
-      next bigint NOT NULL,
-      PRIMARY KEY (generation, topic, partition)
-    ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)
-    """,
-    # Room in each page: a change touches no indexed column, so it stays in its page and out of the indexes.
-    """
-    CREATE TABLE ordering_order.view_rows (
-      generation int NOT NULL,
-      key text COLLATE "C" NOT NULL,
-      version int NOT NULL,
-      event_id text NOT NULL,
-      label text NOT NULL,
-      schema text,
-      body bytea,
-      lineage text NOT NULL,
-      events_applied int NOT NULL,
-      first_timestamp bigint NOT NULL,
-      first_partition int NOT NULL,
-      first_offset bigint NOT NULL,
-      held int NOT NULL,
-      revision int NOT NULL,
-      missing text,
-      PRIMARY KEY (generation, key)
-    ) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)
-    """,
-    """
-    CREATE INDEX rows_by_appearance ON ordering_order.view_rows
-      (generation, first_timestamp, first_partition, first_offset, key)
-    """,
-    """
-    CREATE TABLE ordering_order.held (
-      generation int NOT NULL,
-      topic text NOT NULL,
-      partition int NOT NULL,
-      record_offset bigint NOT NULL,
-      timestamp bigint NOT NULL,
-      record_key bytea,
-      value bytea,
-      headers bytea NOT NULL,
-      key text COLLATE "C",
-      reason text NOT NULL,
-      detail text NOT NULL,
-      held_at bigint NOT NULL,
-      PRIMARY KEY (generation, topic, partition, record_offset)
-    )
-    """,
-    "CREATE INDEX held_by_key ON ordering_order.held (generation, key, topic, partition, record_offset)",
-    "CREATE INDEX held_by_reason ON ordering_order.held (generation, reason, key)",
-    """
-    CREATE INDEX held_for_reasons_of_their_own
-    ON ordering_order.held (generation, held_at, topic, partition, record_offset) WHERE reason <> 'parked'
-    """,
-    # Label counts and counters, moved in the transaction that changes what they count.
-    """
-    CREATE TABLE ordering_order.tallies (
-      generation int NOT NULL,
-      kind text COLLATE "C" NOT NULL CHECK (kind IN ('label', 'counter')),
-      name text COLLATE "C" NOT NULL,
-      amount bigint NOT NULL,
-      PRIMARY KEY (generation, kind, name)
-    ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)
-    """,
-    # One projection transaction: everything, or an exception. What was waited for is looked at by a later statement,
-    # which sees it; the locks of rows that exist come first and sorted, so that two consumers do not deadlock.
-    """
+# One projection transaction: everything, or an exception. What was waited for is looked at by a later statement,
+# which sees it; the locks of rows that exist come first and sorted, so that two consumers do not deadlock.
+APPLY_CHANGES = """
     CREATE FUNCTION ordering_order.apply_changes(
       changed_topic text, live int, partitions int[], expected bigint[], reached bigint[],
       keys text[], versions int[], event_ids text[], labels text[], schemas text[], bodies bytea[], lineages text[],
@@ -216,7 +129,96 @@ UP = (
       END IF;
     END
     $function$
+    """
+
+UP = (
+    """
+    CREATE TABLE ordering_order.compatibility (
+      id int PRIMARY KEY CHECK (id = 1),
+      level int NOT NULL,
+      oldest_application int NOT NULL
+    )
     """,
+    f"INSERT INTO ordering_order.compatibility VALUES (1, {LEVEL}, {OLDEST_APPLICATION})",  # noqa: S608
+    "CREATE TABLE ordering_order.pointer (id int PRIMARY KEY CHECK (id = 1), generation int NOT NULL)",
+    "INSERT INTO ordering_order.pointer VALUES (1, 1)",
+    """
+    CREATE TABLE ordering_order.logs (
+      generation int NOT NULL,
+      topic text NOT NULL,
+      cluster_id text NOT NULL,
+      topic_id text,
+      PRIMARY KEY (generation, topic)
+    )
+    """,
+    """
+    CREATE TABLE ordering_order.positions (
+      generation int NOT NULL,
+      topic text NOT NULL,
+      partition int NOT NULL,
+      next bigint NOT NULL,
+      PRIMARY KEY (generation, topic, partition)
+    ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)
+    """,
+    # Room in each page: a change touches no indexed column, so it stays in its page and out of the indexes.
+    """
+    CREATE TABLE ordering_order.view_rows (
+      generation int NOT NULL,
+      key text COLLATE "C" NOT NULL,
+      version int NOT NULL,
+      event_id text NOT NULL,
+      label text NOT NULL,
+      schema text,
+      body bytea,
+      lineage text NOT NULL,
+      events_applied int NOT NULL,
+      first_timestamp bigint NOT NULL,
+      first_partition int NOT NULL,
+      first_offset bigint NOT NULL,
+      held int NOT NULL,
+      revision int NOT NULL,
+      missing text,
+      PRIMARY KEY (generation, key)
+    ) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)
+    """,
+    """
+    CREATE INDEX rows_by_appearance ON ordering_order.view_rows
+      (generation, first_timestamp, first_partition, first_offset, key)
+    """,
+    """
+    CREATE TABLE ordering_order.held (
+      generation int NOT NULL,
+      topic text NOT NULL,
+      partition int NOT NULL,
+      record_offset bigint NOT NULL,
+      timestamp bigint NOT NULL,
+      record_key bytea,
+      value bytea,
+      headers bytea NOT NULL,
+      key text COLLATE "C",
+      reason text NOT NULL,
+      detail text NOT NULL,
+      held_at bigint NOT NULL,
+      PRIMARY KEY (generation, topic, partition, record_offset)
+    )
+    """,
+    "CREATE INDEX held_by_key ON ordering_order.held (generation, key, topic, partition, record_offset)",
+    "CREATE INDEX held_by_reason ON ordering_order.held (generation, reason, key)",
+    """
+    CREATE INDEX held_for_reasons_of_their_own
+    ON ordering_order.held (generation, held_at, topic, partition, record_offset) WHERE reason <> 'parked'
+    """,
+    # Label counts and counters, moved in the transaction that changes what they count.
+    """
+    CREATE TABLE ordering_order.tallies (
+      generation int NOT NULL,
+      kind text COLLATE "C" NOT NULL CHECK (kind IN ('label', 'counter')),
+      name text COLLATE "C" NOT NULL,
+      amount bigint NOT NULL,
+      PRIMARY KEY (generation, kind, name)
+    ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)
+    """,
+    APPLY_CHANGES,
 )
 
 

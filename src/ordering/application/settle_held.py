@@ -1,0 +1,73 @@
+"""What was decided about held records, for a generation that was filled without knowing of it."""
+
+from ordering.application.dead_letters import HeldRecords
+from ordering.application.messages import DeadReason
+from ordering.application.patience import Patience
+from ordering.application.ports import EventDecoder, Generations, ProjectionStore, Runtime
+
+PAGE = 100
+
+
+class HeldDecisions:
+    """People have discarded records, whose word the log does not hold; the registry has learned schemas that it did not
+    know when a record was read. One generation's store is given both."""
+
+    def __init__(
+        self,
+        generations: Generations,
+        store: ProjectionStore,
+        decoder: EventDecoder,
+        runtime: Runtime,
+        topic: str,
+        patience: Patience,
+    ) -> None:
+        self._generations, self._store, self._topic, self._patience = generations, store, topic, patience
+        self._held = HeldRecords(store, decoder, runtime, topic)
+
+    async def settle_all(self) -> None:
+        """Everything held. Raises StoreUnavailable, RegistryUnavailable, CommitAmbiguous."""
+        while await self._discard_again():
+            pass  # what a discarded record blocked was folded, and may hold the next one
+        after = ""
+        while keys := await self._unknown(after):
+            for key in keys:
+                await self._release(key)
+            after = keys[-1]
+
+    async def settle(self, key: str | None) -> None:
+        """The same for what one key holds."""
+        while await self._discard_again(key):
+            pass
+        if key is not None and await self._is_unknown(key):
+            await self._release(key)
+
+    async def _discard_again(self, *keys: str | None) -> int:
+        """Each discarded record that blocks its key now; how many went. Without keys: of all."""
+        generation = (await self._patience(lambda: self._store.load(self._topic, ()))).generation
+        gone = 0
+        for letter in await self._patience(lambda: self._generations.discarded(generation, self._topic)):
+            if keys and letter.key not in keys:
+                continue
+            gone += await self._discard(letter.key, (letter.record.partition, letter.record.offset))
+        return gone
+
+    async def _discard(self, key: str | None, place: tuple[int, int]) -> int:
+        async def discard() -> int:
+            if key is None:
+                return (await self._held.discard_keyless(*place)).discarded
+            first = next(iter(await self._store.held(key)), None)
+            if first is None or (first.record.partition, first.record.offset) != place:
+                return 0
+            return (await self._held.discard(key)).discarded
+
+        return await self._patience(discard)
+
+    async def _unknown(self, after: str) -> list[str]:
+        return list(await self._patience(lambda: self._store.held_keys(DeadReason.UNKNOWN_SCHEMA, PAGE, after=after)))
+
+    async def _is_unknown(self, key: str) -> bool:
+        first = next(iter(await self._patience(lambda: self._store.held(key))), None)
+        return first is not None and first.reason == DeadReason.UNKNOWN_SCHEMA
+
+    async def _release(self, key: str) -> None:
+        await self._patience(lambda: self._held.release(key))

@@ -1,0 +1,97 @@
+"""How far a long command is: a bar where people look at a terminal, else a line every few seconds."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, TextIO
+
+from ordering.application.generations import Phase, Progress
+
+Told = Callable[[Progress], None]
+
+LINE_SECONDS: Final = 5.0
+_UNITS: Final = {Phase.FILLING: "events", Phase.COMPARING: "orders", Phase.CLEARING: "rows", Phase.DROPPING: "rows"}
+
+
+@contextmanager
+def progress(stream: TextIO) -> Iterator[Told]:
+    """Something to call as often as one likes."""
+    if stream.isatty():
+        with _bars(stream) as told:
+            yield told
+    else:
+        lines = Lines(stream, time.monotonic)
+        yield lines
+        lines.end()
+
+
+@contextmanager
+def _bars(stream: TextIO) -> Iterator[Told]:
+    from rich.console import Console  # noqa: PLC0415 -- slow to load, and only terminals need it
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bars  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description:<40}"), BarColumn(), TextColumn("{task.fields[told]}"))
+    with Bars(*columns, TimeRemainingColumn(), console=Console(file=stream)) as bars:
+        tasks = {}
+        meters: dict[Phase, Meter] = {}
+
+        def told(one: Progress) -> None:
+            if one.phase not in tasks:
+                tasks[one.phase] = bars.add_task(one.phase, told="")
+                meters[one.phase] = Meter(time.monotonic)
+            text = meters[one.phase].text(one, with_end=False)
+            bars.update(tasks[one.phase], completed=one.done, total=one.total, told=text)
+
+        yield told
+
+
+class Meter:
+    """Counts what a phase does in a second."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began = clock()
+
+    def text(self, one: Progress, *, with_end: bool) -> str:
+        """Done, of how many, how fast, and how long it will take."""
+        unit = _UNITS.get(one.phase)
+        if unit is None:
+            return ""
+        took = self._clock() - self._began
+        rate = one.done / took if took > 0 else 0.0
+        of = f" of {one.total:,}" if one.total is not None else ""
+        left = ""
+        if with_end and one.total and rate:
+            left = f", {max(0.0, one.total - one.done) / rate:,.0f} s left"
+        return f"{one.done:,}{of} {unit}, {rate:,.0f}/s{left}"
+
+
+class Lines:
+    """One line when a phase begins, one every few seconds, one when it has ended."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
+        self._stream, self._clock = stream, clock
+        self._last: Progress | None = None
+        self._meter = Meter(clock)
+        self._next = 0.0
+
+    def __call__(self, one: Progress) -> None:
+        if self._last is None or self._last.phase is not one.phase:
+            self.end()
+            self._meter = Meter(self._clock)
+            self._next = self._clock() + LINE_SECONDS
+        elif self._clock() >= self._next:
+            self._next = self._clock() + LINE_SECONDS
+            self._print(one, with_end=True)
+        self._last = one
+
+    def end(self) -> None:
+        """The last word on the phase that was under way."""
+        if self._last is not None:
+            self._print(self._last, with_end=False)
+        self._last = None
+
+    def _print(self, one: Progress, *, with_end: bool) -> None:
+        told = self._meter.text(one, with_end=with_end)
+        print(f"{one.phase}{': ' if told else ''}{told}", file=self._stream, flush=True)
