@@ -56,7 +56,8 @@ WHERE table_schema LIKE 'ordering%' ORDER BY 1, 2
 """
 OTHERS = """
 SELECT c.relkind::text, c.relname, coalesce(pg_get_indexdef(c.oid), '') FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname LIKE 'ordering%' AND c.relkind IN ('i', 'S') ORDER BY 1, 2, 3
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname LIKE 'ordering%' AND c.relkind IN ('i', 'S')
+ORDER BY 1, 2, 3
 """
 FUNCTIONS = """
 SELECT pg_get_functiondef(p.oid) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace

@@ -36,6 +36,9 @@ class ReadModel(Protocol):
     async def restart(self) -> None:
         """End the process and start another on what it left."""
 
+    def beside(self) -> Views:
+        """The store of another process, a tool's: ``restart`` and ``close`` end it too."""
+
     async def close(self) -> None: ...
 
 
@@ -47,6 +50,9 @@ class InMemory:
 
     async def restart(self) -> None: ...
 
+    def beside(self) -> Views:
+        return self.views
+
     async def close(self) -> None: ...
 
 
@@ -56,13 +62,20 @@ class InSqlite:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "view.db"
         self.views = SqliteViews.open(self._path)
+        self._tools: list[SqliteViews] = []
 
     async def restart(self) -> None:
         await self.close()
         self.views = SqliteViews.open(self._path)
 
+    def beside(self) -> Views:
+        self._tools.append(SqliteViews.open(self._path, exclusive=False))
+        return self._tools[-1]
+
     async def close(self) -> None:
-        await self.views.close()
+        for opened in (self.views, *self._tools):
+            await opened.close()
+        self._tools.clear()
 
 
 class InPostgres:
@@ -71,13 +84,20 @@ class InPostgres:
     def __init__(self, url: str) -> None:
         self._url = url
         self.views = PostgresViews(url)
+        self._tools: list[PostgresViews] = []
 
     async def restart(self) -> None:
         await self.close()
         self.views = PostgresViews(self._url)
 
+    def beside(self) -> Views:
+        self._tools.append(PostgresViews(self._url))
+        return self._tools[-1]
+
     async def close(self) -> None:
-        await self.views.close()
+        for opened in (self.views, *self._tools):
+            await opened.close()
+        self._tools.clear()
 
 
 @asynccontextmanager

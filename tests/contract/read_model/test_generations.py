@@ -18,9 +18,9 @@ PATIENCE = 60.0
 
 
 @pytest.fixture
-async def generations(views: Views) -> Generations:
-    """Those of the process that rebuilds."""
-    one = views.generations()
+async def generations(model: ReadModel) -> Generations:
+    """Those of the process that rebuilds, beside the one that consumes."""
+    one = model.beside().generations()
     assert await one.claim() is None
     return one
 
@@ -81,22 +81,22 @@ async def test_a_generation_that_is_filled_keeps_its_compare_and_set(generations
 
 async def test_what_was_filled_is_found_again(model: ReadModel) -> None:
     """A rebuild that was killed goes on where its positions are."""
-    generations = model.views.generations()
+    generations = model.beside().generations()
     assert await generations.claim() is None
     assert await generations.found() == GenerationsFound(1, None, (), ())
     number = await generations.begin(TOPIC, LOG)
     await generations.store(number).commit(changes(row("a"), positions={0: (0, 3)}, generation=number))
     await generations.release()
     await model.restart()
-    again = model.views.generations()
+    again = model.beside().generations()
     assert await again.claim() is None
     assert await again.found() == GenerationsFound(1, number, (), ())
     assert await again.store(number).load(TOPIC, ["a"]) == Snapshot(number, {0: 3}, {"a": row("a")})
 
 
-async def test_one_rebuild_at_a_time(views: Views) -> None:
+async def test_one_rebuild_at_a_time(model: ReadModel) -> None:
     """Who comes second is told that there is another, until that one lets go; claiming twice is the same claim."""
-    one, other = views.generations(), views.generations()
+    one, other = model.beside().generations(), model.beside().generations()
     assert await one.claim() is None
     assert await one.claim() is None
     assert await other.claim()
@@ -107,7 +107,7 @@ async def test_one_rebuild_at_a_time(views: Views) -> None:
 
 async def test_the_flip_puts_the_new_generation_in_place(model: ReadModel) -> None:
     """What was decided on the old one is refused, and what comes next goes into the new one; also after a restart."""
-    views, generations = model.views, model.views.generations()
+    views, generations = model.views, model.beside().generations()
     assert await generations.claim() is None
     await views.commit(changes(row("a"), row("b", at=1), positions={0: (0, 2), 2: (0, 1)}, labels={"x": 2}))
     number = await generations.begin(TOPIC, LOG)
@@ -116,8 +116,9 @@ async def test_the_flip_puts_the_new_generation_in_place(model: ReadModel) -> No
         changes(row("a", label="repaired"), positions={0: (0, 2), 2: (0, 1)}, labels={"y": 1}, generation=number)
     )
     await generations.flip(TOPIC, number, {}, nothing)
-    with pytest.raises(StalePosition):
-        await new.commit(changes(positions={0: (2, 3)}, generation=number))
+    for late in (views, new):
+        with pytest.raises(StalePosition):
+            await late.commit(changes(positions={0: (2, 3)}, generation=1 if late is views else number))
     assert await generations.found() == GenerationsFound(number, None, (1,), (TOPIC,))
     for _ in range(2):
         assert await views.load(TOPIC, ["a", "b"]) == Snapshot(number, {0: 2, 2: 1}, {"a": row("a", label="repaired")})
@@ -225,6 +226,7 @@ async def test_a_consumer_that_never_rests_is_flipped_under(views: Views, genera
 
     async def consume() -> None:
         while True:
+            await asyncio.sleep(0)
             snapshot = await views.load(TOPIC, ["a"])
             at = snapshot.positions.get(0, 0)
             reached.append(at)
@@ -256,6 +258,8 @@ async def test_a_consumer_that_never_rests_is_flipped_under(views: Views, genera
         async def last(live: Mapping[int, int]) -> Changes | None:
             snapshot = await new.load(TOPIC, ["a"])  # noqa: B023 -- used up within its round
             at = snapshot.positions.get(0, 0)
+            for _ in range(50):
+                await asyncio.sleep(0)  # the consumer does what it can
             return one_more(snapshot, at, live[0]) if live.get(0, 0) > at else None
 
         await generations.flip(TOPIC, number, {}, last)
@@ -336,7 +340,7 @@ async def test_what_was_discarded_is_known_to_every_generation(model: ReadModel)
     gone = ((0, 1), (0, 3))
     await views.commit(attrs.evolve(changes(released=(*gone, (0, 2))), discarded=gone))
     await model.restart()
-    generations = model.views.generations()
+    generations = model.beside().generations()
     assert await generations.claim() is None
     assert await generations.discarded(1, TOPIC) == []
     number = await generations.begin(TOPIC, LOG)

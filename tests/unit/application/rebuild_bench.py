@@ -1,0 +1,165 @@
+"""A log, a read model in memory that consumers fill, and rebuilds of it that can be slow, or killed at any call."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import attrs
+
+from ordering.adapters.memory.log import MemoryLog, MemorySource
+from ordering.adapters.memory.views import MemoryViews
+from ordering.application.consume_events import ConsumerLimits, EventConsumer
+from ordering.application.dead_letters import HeldRecords
+from ordering.application.generations import Difference, Progress, RebuildReport
+from ordering.application.messages import OutgoingRecord, Place, Record, ViewRow
+from ordering.application.partitioning import partition_of
+from ordering.application.rebuild import Rebuild, RebuildLimits, Wishes
+from ordering.application.waiters import Waiters
+from tests.unit.application.read_bench import TOPIC, TextDecoder
+from tests.unit.application.runtime import RecordingObserver, VirtualRuntime
+
+T = TypeVar("T")
+SMALL = RebuildLimits(fill_batch=3, drop_batch=3, page=2)
+"""So that a short history takes many batches and pages."""
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Fate:
+    """What happens at the port calls of one process: each takes some time, and one of them is the last.
+
+    ``last`` counts from 1; the call happens before the end if ``done``.
+    """
+
+    def __init__(self, last: int | None = None, *, done: bool = False, delays: random.Random | None = None) -> None:
+        self.calls = 0
+        self._last, self._done, self._delays = last, done, delays
+
+    async def meets(self, act: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 -- whatever the port answers
+        self.calls += 1
+        final = self.calls == self._last
+        if final and not self._done:
+            raise Killed
+        await self._delay()
+        answer = await act()
+        if final:
+            raise Killed
+        await self._delay()
+        return answer
+
+    async def _delay(self) -> None:
+        if self._delays is not None and self._delays.random() < 0.5:
+            await asyncio.sleep(self._delays.uniform(0, 0.02))
+
+
+class Fated:
+    """A port, every call of which meets a fate; so do the ports that it hands out."""
+
+    def __init__(self, real: object, fate: Fate) -> None:
+        self._real, self._fate = real, fate
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- stands for any port
+        real = getattr(self._real, name)
+        if name == "store":
+            return lambda generation: Fated(real(generation), self._fate)
+
+        async def call(*values: object, **named: object) -> object:
+            return await self._fate.meets(lambda: real(*values, **named))
+
+        return call
+
+
+@attrs.frozen
+class Shown:
+    """A row as people see it: without the count of its transactions."""
+
+    key: str
+    version: int
+    event_id: str
+    label: str
+    body: bytes | None
+    events_applied: int
+    held: int
+    missing: tuple[tuple[int, int], ...]
+    first: Place
+
+    @classmethod
+    def of(cls, row: ViewRow) -> "Shown":
+        body = row.encoded.body if row.encoded else None
+        return cls(
+            row.key, row.version, row.event_id, row.label, body, row.events_applied, row.held, row.missing, row.first
+        )
+
+
+class RebuildBench:
+    """``append`` writes the log, ``consume`` brings the live generation to its end, ``rebuild`` rebuilds."""
+
+    def __init__(self, runtime: VirtualRuntime, partitions: int = 3) -> None:
+        self.runtime, self.log = runtime, MemoryLog(TOPIC, partitions)
+        self.views, self.decoder = MemoryViews(), TextDecoder()
+        self.held = HeldRecords(self.views, self.decoder, runtime, TOPIC)
+        self.source = MemorySource(self.log, "rebuild", runtime.now)
+        self.differences: list[Difference] = []
+        self.progress: list[Progress] = []
+
+    def append(self, *texts: str) -> None:
+        """Records whose key is the text's first word after ``bad`` or ``new``, up to the colon."""
+        for text in texts:
+            key = text.removeprefix("bad ").removeprefix("new ").split(":")[0].encode()
+            partition = partition_of(key, len(self.log.partitions))
+            self.log.append(OutgoingRecord(TOPIC, partition, key, text.encode(), (), self.runtime.now() // 1000))
+
+    def append_keyless(self, text: str) -> None:
+        self.log.append(OutgoingRecord(TOPIC, 0, b"", text.encode(), (), self.runtime.now() // 1000))
+
+    def consumer(self, fate: Fate | None = None, limits: ConsumerLimits | None = None) -> EventConsumer:
+        """A consumer of one life."""
+        store = self.views if fate is None else Fated(self.views, fate)
+        return EventConsumer(
+            MemorySource(self.log, "live", self.runtime.now), self.decoder, store,  # type: ignore[arg-type]
+            HeldRecords(store, self.decoder, self.runtime, TOPIC),  # type: ignore[arg-type]
+            Waiters(self.runtime), self.runtime, RecordingObserver(), TOPIC,
+            limits or ConsumerLimits(poll_seconds=0.05),
+        )  # fmt: skip
+
+    async def consume(self) -> None:
+        """Until the live generation is where the log ends."""
+        consuming = self.runtime.spawn(self.consumer().run(), name="consumer")
+        await self.reached_end()
+        consuming.cancel()
+        await asyncio.wait([consuming])
+
+    async def reached_end(self) -> None:
+        ends = {partition: end for partition, end in self.log.ends().items() if end}
+        while dict(await self.views.positions(TOPIC)) != ends:
+            await self.runtime.sleep(0.01)
+
+    async def rebuild(self, fate: Fate | None = None, limits: RebuildLimits = SMALL, **wishes: bool) -> RebuildReport:
+        """One process's rebuild; when it is killed, its claim goes with it."""
+        fate = fate or Fate()
+        generations = self.views.generations()
+        rebuild = Rebuild(
+            Fated(MemorySource(self.log, "rebuild", self.runtime.now), fate),  # type: ignore[arg-type]
+            Fated(self.decoder, fate),  # type: ignore[arg-type]
+            Fated(self.views, fate),  # type: ignore[arg-type]
+            Fated(generations, fate),  # type: ignore[arg-type]
+            self.runtime, TOPIC, told=self.progress.append, found=self.differences.append, limits=limits,
+        )  # fmt: skip
+        try:
+            return await rebuild.run(Wishes(**wishes))
+        finally:
+            await generations.release()
+
+    async def rows(self) -> list[Shown]:
+        """The live generation's rows by key."""
+        keys = [key for _, key in await self.views.ids(None, 10_000)]
+        found = await self.views.load(TOPIC, keys)
+        return [Shown.of(row) for _, row in sorted(found.rows.items())]
+
+    async def letters(self) -> list[tuple[str | None, str, Record]]:
+        """The live generation's held records."""
+        keys: list[str | None] = [None, *(row.key for row in await self.rows())]
+        return [(one.key, one.reason, one.record) for key in keys for one in await self.views.held(key)]
