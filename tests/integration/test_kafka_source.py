@@ -217,6 +217,16 @@ async def test_a_position_that_was_trimmed_away_stops_its_consumer(
     assert await changed(member) == f"partition 1 of {topic} begins at 6: the records from position 4 on are gone"
 
 
+async def test_a_log_tells_where_it_begins(topics: Topics, topic: str, opened: list[Source | KafkaPublisher]) -> None:
+    """A partition of which everything was deleted begins at its end."""
+    await publish(topics.bootstrap, topic, {0: 3, 1: 10})
+    topics.trim(topic, 0, 3)
+    topics.trim(topic, 1, 6)
+    source = make(topics.bootstrap, topic, "reader")
+    opened.append(source)
+    assert dict(await source.begin_offsets()) == {0: 3, 1: 6, 2: 0}
+
+
 @pytest.mark.parametrize("kind", ["classic", "consumer", "range", "reader"])
 async def test_a_log_that_lost_only_what_was_read_is_read_on(topics: Topics, topic: str, kind: str) -> None:
     """A partition that has just been assigned may be asked for from its beginning, which is gone; whether it is, is a

@@ -15,7 +15,7 @@ from ordering.adapters.memory.log import MemoryLog, MemoryPublisher, MemorySourc
 from ordering.adapters.sqlite.log import SqlitePublisher, SqliteSource, log_path
 from ordering.application.failures import BrokerUnavailable
 from ordering.application.messages import Lag, LogIdentity, Polled
-from ordering.application.ports import EventPublisher, EventSource
+from ordering.application.ports import EventPublisher, WholeLog
 from tests.services.fixtures import GivenKafka
 from tests.services.kafka import Kafka
 from tests.services.mock_cluster import MockCluster
@@ -35,7 +35,7 @@ class EventLog(Protocol):
     def publisher(self) -> EventPublisher:
         """The publisher of the process that runs now."""
 
-    def source(self) -> EventSource:
+    def source(self) -> WholeLog:
         """A new consumer, with no assignment and no positions."""
 
     async def restart(self) -> None:
@@ -54,7 +54,7 @@ class InMemory:
         self._log = MemoryLog(TOPIC, PARTITIONS)
         self.publisher = MemoryPublisher(self._log)
 
-    def source(self) -> EventSource:
+    def source(self) -> WholeLog:
         return MemorySource(self._log, "tests", lambda: NOW)
 
     async def restart(self) -> None:
@@ -75,7 +75,7 @@ class InSqlite:
         self._sources: list[SqliteSource] = []
         self.publisher = SqlitePublisher.open(folder, TOPIC, PARTITIONS)
 
-    def source(self) -> EventSource:
+    def source(self) -> WholeLog:
         self._sources.append(SqliteSource(self._folder, TOPIC, lambda: NOW))
         return self._sources[-1]
 
@@ -114,7 +114,7 @@ class InKafka:
         self._broker.recreate_topic(TOPIC, PARTITIONS)
         self.publisher = KafkaPublisher(self._connection, TOPIC)
 
-    def source(self) -> EventSource:
+    def source(self) -> WholeLog:
         self._sources.append(Settled(self._read(self._connection, f"tests-{id(self)}-{len(self._sources)}")))
         return self._sources[-1]
 
@@ -177,6 +177,9 @@ class Settled:
 
     async def end_offsets(self) -> Mapping[int, int]:
         return await self._source.end_offsets()
+
+    async def begin_offsets(self) -> Mapping[int, int]:
+        return await self._source.begin_offsets()
 
     async def lag(self, positions: Mapping[int, int]) -> Lag:
         return await self._source.lag(positions)

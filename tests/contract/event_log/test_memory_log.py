@@ -3,7 +3,7 @@
 import pytest
 
 from ordering.adapters.memory.log import MemoryLog, MemoryPublisher, MemorySource
-from ordering.application.failures import BrokerUnavailable
+from ordering.application.failures import BrokerUnavailable, LogChanged
 from ordering.application.messages import Acked, Rejected, Unsent
 from tests.contract.event_log.conftest import NOW, TOPIC
 from tests.contract.event_log.reading import MANY, read_all, record, started
@@ -45,6 +45,19 @@ async def test_new_partitions_are_assigned() -> None:
     source = await started(MemorySource(log, "tests", lambda: NOW))
     log.grow(3)
     assert (await source.poll(MANY, 0)).assigned == (1, 2)
+
+
+async def test_a_trimmed_log_begins_later() -> None:
+    """Who stands before that is told; who goes on behind it reads on."""
+    log = MemoryLog(TOPIC, 1)
+    await MemoryPublisher(log).publish([record(0, b"a"), record(0, b"b")])
+    log.trim(0, 1)
+    source = await started(MemorySource(log, "tests", lambda: NOW))
+    assert await source.begin_offsets() == {0: 1}
+    with pytest.raises(LogChanged, match="begins at 1, behind position 0"):
+        await source.poll(MANY, 0)
+    await source.seek({0: 1})
+    assert [found.key for found in (await source.poll(MANY, 0)).records] == [b"b"]
 
 
 async def test_committed_positions_are_kept_per_group() -> None:

@@ -112,6 +112,14 @@ async def test_ends_name_every_partition(log: EventLog) -> None:
     assert dict(await source.end_offsets()) == {0: 2, 1: 0, 2: 1}
 
 
+async def test_a_log_that_lost_nothing_begins_at_0(log: EventLog) -> None:
+    """Every partition is named, also one that holds nothing."""
+    source = log.source()
+    assert dict(await source.begin_offsets()) == {0: 0, 1: 0, 2: 0}
+    await log.publisher.publish(records(0, 2) + records(2, 1))
+    assert dict(await source.begin_offsets()) == {0: 0, 1: 0, 2: 0}
+
+
 async def test_lag_counts_what_is_left_and_the_age_of_the_oldest(log: EventLog) -> None:
     """Partitions without a position count from the beginning."""
     ages = [5_000, 4_000, 90_000, 80_000]

@@ -94,6 +94,17 @@ async def test_a_replaced_file_alarms_every_caller_every_time(tmp_path: Path) ->
     await log.close()
 
 
+async def test_a_log_whose_first_records_were_deleted_begins_later(tmp_path: Path) -> None:
+    """Retention of files is the operator's: by hand, when no service runs."""
+    log = InSqlite(tmp_path)
+    await log.publisher.publish(records(0, 5) + records(1, 2))
+    shell = apsw.Connection(str(log_path(tmp_path, TOPIC)))
+    shell.execute("DELETE FROM records WHERE partition = 0 AND offset < 3")
+    shell.close()
+    assert dict(await log.source().begin_offsets()) == {0: 3, 1: 0, 2: 0}
+    await log.close()
+
+
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_a_file_that_goes_while_somebody_waits_is_unavailable(tmp_path: Path, elsewhere: bool) -> None:
     """Whether the waiting caller notices it or another one does."""

@@ -33,7 +33,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
 
-    for command in ("serve", "demo", "doctor", "tail", "orders", "outbox", "dlq", "config", "schemas"):
+    for command in ("serve", "demo", "doctor", "tail", "orders", "outbox", "dlq", "rebuild", "config", "schemas"):
         assert f" {command} " in printed
 
 
@@ -55,6 +55,8 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         ["outbox", "list", "--limit", "0"],
         ["outbox", "list", "--limit", "99999999999999999999"],
         ["dlq", "list", "--limit", "1000001"],
+        ["rebuild", "--limit-report", "-1"],
+        ["rebuild", "--verify"],
     ],
 )
 def test_a_wrong_call_is_one_line_and_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,6 +78,8 @@ def test_a_wrong_call_is_one_line_and_exit_2(arguments: list[str], capsys: pytes
         ["dlq", "release", "x"],
         ["orders", "show", "x"],
         ["tail", "--no-follow"],
+        ["rebuild"],
+        ["rebuild", "--verify-only"],
     ],
 )
 def test_a_folder_that_nobody_served_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,157 @@
+"""``ordering rebuild`` beside running services: killed, run again, and asked about a row that somebody changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import apsw
+import pytest
+
+from benchmarks.projection import records
+from ordering.adapters.sqlite.log import SqlitePublisher
+from ordering.adapters.system import SystemRuntime
+from ordering.application.framing import frame
+from tests.e2e.running import PATIENCE, System, command, environment, running, until
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+EVENTS = 12_000
+TOPIC = "order-events"
+
+
+def fill(data: Path, events: int) -> list[str]:
+    """Write the log, as a cart service would have; the ids of its orders."""
+    made = records(SystemRuntime(), events, TOPIC, lambda body: frame(1, body))
+
+    async def publish() -> None:
+        publisher = SqlitePublisher.open(data, TOPIC, 3)
+        for start in range(0, len(made), 2_000):
+            await publisher.publish(made[start : start + 2_000])
+        await publisher.close()
+
+    anyio.run(publish)
+    return [record.key.decode() for record in made]
+
+
+def query(data: Path, sql: str) -> Any:  # noqa: ANN401 -- one value of whatever type
+    """Look into the read model's file, or change it, as somebody with a SQLite shell would."""
+    connection = apsw.Connection(str(data / "view.db"))
+    try:
+        connection.set_busy_timeout(10_000)
+        return connection.execute(sql).get
+    finally:
+        connection.close()
+
+
+FILLED = "SELECT ifnull(sum(next), 0) FROM positions WHERE generation > (SELECT generation FROM pointer)"
+LEFT = "SELECT count(*) FROM rows WHERE generation <> (SELECT generation FROM pointer)"
+
+
+def rebuild(data: Path, *options: str) -> tuple[int, list[dict[str, Any]]]:
+    """The exit status, and what was printed as JSON: the differences, and at last the report."""
+    ended = command("rebuild", *options, "--output", "json", env=environment(data))
+    assert "Traceback" not in ended.stderr
+    return ended.returncode, [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+@contextmanager
+def under_way(data: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A rebuild of its own; ended if it still runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ordering", "rebuild"],
+        env=environment(data),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+
+
+def killed_when(data: Path, holds: Callable[[], bool], what: str) -> None:
+    """Start a rebuild and kill it at a moment."""
+    with under_way(data) as process:
+        until(lambda: holds() or process.poll() is not None, what)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait(PATIENCE) == -signal.SIGKILL, f"it ended before this: {what}"
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    """Running services whose read model has all of a long log; one order can be placed by HTTP."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    fill(data, EVENTS)
+    with running(data) as started:
+        assert started.place("by-http") == 201
+        seen = f"{started.order}/api/order-details?orderId=by-http&wait=30"
+        until(lambda: started.call("GET", seen)[0] == 200, "the read model has the whole log")
+        yield started
+
+
+def test_a_killed_rebuild_goes_on_and_names_what_was_changed_by_hand(system: System) -> None:
+    """Killed while it fills and while it removes the old generation; services run all the time and keep answering."""
+    data = system.data
+    killed_when(data, lambda: query(data, FILLED) > 0, "it has filled a part")
+    filled = query(data, FILLED)
+    assert 0 < filled < EVENTS
+
+    query(data, "UPDATE rows SET label = 'shipped' WHERE generation = 1 AND key = 'by-http'")
+    status, [difference, figures] = rebuild(data, "--verify-only", "--limit-report", "1")
+    assert status == 3
+    assert difference["kind"] == "different"
+    assert difference["orderId"] == "by-http"
+    assert difference["fields"] == {"label": {"live": "shipped", "rebuilt": "pending"}}
+    assert (figures["resumed"], figures["events"], figures["compared"]) == (True, EVENTS + 1 - filled, EVENTS + 1)
+    assert figures["differences"] == {"row different": 1}
+    assert not figures["flipped"]
+
+    killed_when(data, lambda: query(data, "SELECT generation FROM pointer") > 1, "it has exchanged them")
+    assert system.call("GET", f"{system.order}/api/stats?ids=false")[1]["totalOrders"] == EVENTS + 1
+    assert system.place("after-the-flip") == 201
+    assert system.call("GET", f"{system.order}/api/order-details?orderId=after-the-flip&wait=30")[0] == 200
+
+    status, [report] = rebuild(data)
+    assert (status, report["differences"], report["flipped"]) == (0, {}, True)
+    assert query(data, LEFT) == 0
+    assert system.call("GET", f"{system.order}/health/ready")[0] == 200
+    assert system.stop() == 0
+    assert rebuild(data, "--verify-only")[0] == 0  # without any service
+
+
+def test_one_rebuild_at_a_time_and_none_of_another_log(tmp_path: Path) -> None:
+    """One line each, and what to do."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    fill(data, EVENTS)
+    with running(data) as system:
+        status, _ = system.call("GET", f"{system.order}/api/stats?ids=false")
+        assert status == 200
+        until(lambda: query(data, "SELECT ifnull(sum(next), 0) FROM positions") == EVENTS, "all of it is read")
+        assert system.stop() == 0
+    with under_way(data) as first:
+        until(lambda: query(data, FILLED) > 0, "the first one is at work")
+        os.kill(first.pid, signal.SIGSTOP)
+        second = command("rebuild", env=environment(data))
+        assert second.returncode == 1
+        assert second.stderr == (
+            f"ordering: another rebuild of this read model is at work (process {first.pid}): wait for its end\n"
+        )
+    for name in data.glob(f"log-{TOPIC}.db*"):
+        name.rename(name.with_suffix(".old"))
+    fill(data, 10)
+    ended = command("rebuild", "--partial", env=environment(data))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("ordering: the read model was filled from cluster ")
+    assert ended.stderr.count("\n") == 1
