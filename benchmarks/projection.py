@@ -52,10 +52,12 @@ class Silent:
         """Nothing."""
 
 
-def records(runtime: SystemRuntime, events: int, topic: str, framed: Callable[[bytes], bytes]) -> list[OutgoingRecord]:
+def records(
+    runtime: SystemRuntime, events: int, topic: str, framed: Callable[[bytes], bytes], seed: int = 1
+) -> list[OutgoingRecord]:
     """A log's worth of placed orders with scattered ids and three items each; ``framed`` puts a schema's id before the
-    body of an event."""
-    recorder, random = ChangeRecorder(OrderCodec(), runtime, topic, "urn:benchmark"), Random(1)
+    body of an event. Other seeds make other orders."""
+    recorder, random = ChangeRecorder(OrderCodec(), runtime, topic, "urn:benchmark"), Random(seed)
     dollars = find("USD")
     assert dollars is not None
     lines = tuple(OrderLine(f"ITEM-{n}", n, Decimal("10.25") * n) for n in (1, 2, 3))

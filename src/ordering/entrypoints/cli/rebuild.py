@@ -40,7 +40,9 @@ def _told(limit: int, output: out.Output) -> Iterator[tuple[Callable[[Progress],
 
         def found(difference: Difference) -> None:
             nonlocal left
-            if left > 0:
+            if difference.what == "figure":  # there are only a few of them
+                _difference(difference, output)
+            elif left > 0:
                 left -= 1
                 _difference(difference, output)
 
@@ -58,7 +60,7 @@ def _difference(difference: Difference, output: out.Output) -> None:
             }
         )
         return
-    told = f"{difference.what} {difference.kind.value}: {out.cell(difference.key)}"
+    told = f"{difference.what} {difference.kind}: {out.cell(difference.key)}"
     if difference.kind is Kind.DIFFERENT:
         fields = (f"{name} {_text(live)}, rebuilt {_text(new)}" for name, live, new in difference.fields)
         told += " (" + out.cell("; ".join(fields)) + ")"
@@ -104,13 +106,11 @@ def _print(report: RebuildReport, wishes: Wishes, output: out.Output) -> None:
 
 
 def _lines(report: RebuildReport, wishes: Wishes) -> Iterator[str]:
-    resumed = ", after what an earlier run had read" if report.resumed else ""
-    yield f"events read      {report.events:,} in {report.seconds:.1f} s ({_rate(report):,}/s){resumed}"
-    yield f"orders compared  {report.compared:,}"
     if report.is_equal:
-        yield "differences      none: the live read model is what the log says"
+        yield "differences      none: the read model is what the log says"
     for (what, kind), count in sorted(report.differences.items()):
         yield f"differences      {count:,} {what} {kind.value}"
+    yield f"orders compared  {report.compared:,}"
     for reason, count in sorted(report.held.items()):
         yield f"held back        {count:,} {reason}"
     for partition, begin in sorted(report.partial.items()):
@@ -119,8 +119,12 @@ def _lines(report: RebuildReport, wishes: Wishes) -> Iterator[str]:
         yield "verified         nothing was changed"
     elif report.is_equal:
         yield f"exchanged        generation {report.generation} is live"
+    elif report.partial:
+        yield f"exchanged        generation {report.generation} is live, with what the log still has"
     else:
-        yield f"exchanged        generation {report.generation} is live: the differences above are repaired"
+        yield f"exchanged        generation {report.generation} is live: the differences are repaired"
+    resumed = ", after what an earlier run had read" if report.resumed else ""
+    yield f"events read      {report.events:,} in {report.seconds:.1f} s ({_rate(report):,}/s){resumed}"
 
 
 def _rate(report: RebuildReport) -> int:

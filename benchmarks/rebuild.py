@@ -1,0 +1,330 @@
+"""The rebuild at full size beside running services: how fast, in how much memory, and whether a reader notices.
+
+``python -m benchmarks.rebuild --events 1000000`` on files, ``--cluster --events 200000`` from Kafka into PostgreSQL.
+The log is written through the adapters; then the real services start and read it, and are asked at a steady rate, with
+a new order every now and then, while ``ordering rebuild`` runs. Ends with 1 if a request failed or something differed.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import asyncpg
+import attrs
+
+from benchmarks.paced import Connection, cart_of
+from benchmarks.processes import ordering, rss_mib
+from benchmarks.projection import records
+from benchmarks.statistics import percentile
+from ordering.adapters.avro.codec import OrderCodec
+from ordering.adapters.avro.confluent import ConfluentRegistry
+from ordering.adapters.avro.registry_api import RegistryApi
+from ordering.adapters.kafka.connection import KafkaConnection
+from ordering.adapters.kafka.publisher import KafkaPublisher
+from ordering.adapters.sqlite.log import SqlitePublisher
+from ordering.adapters.system import SystemRuntime
+from ordering.application.framing import frame
+from ordering.application.messages import Acked
+from ordering.application.ports import EventPublisher
+from tests.e2e.running import System, environment, running
+from tests.services.deployment import set_up
+from tests.services.kafka import Kafka
+from tests.services.postgres import Postgres
+from tests.services.registry import Registry
+
+TOPIC: Final = "order-events"
+CHUNK: Final = 5_000
+CALM_SECONDS: Final = 3.0
+"""How long readers are measured without a rebuild."""
+
+_FILLED: Final = (
+    "SELECT coalesce(sum(next), 0) FROM {schema}positions "
+    "WHERE generation > (SELECT generation FROM {schema}pointer WHERE id = 1)"
+)
+Filled = Callable[[], Awaitable[int]]
+
+
+@attrs.define
+class Answers:
+    """What readers and writers were told."""
+
+    milliseconds: list[float] = attrs.Factory(list)
+    failures: list[str] = attrs.Factory(list)
+    placed: int = 0
+
+
+@attrs.define
+class Memory:
+    """The rebuild's resident memory in MiB by how much of the log it had read (0 to 1)."""
+
+    seen: list[tuple[float, float]] = attrs.Factory(list)
+
+    def by(self, share: float) -> float:
+        """The most up to there."""
+        return max((mib for at, mib in self.seen if at <= share), default=0.0)
+
+
+# ---------------------------------------------------------------------------------------------- the log
+
+
+async def fill(publisher: EventPublisher, events: int, schema_id: int) -> list[str]:
+    """Write the log; some of its orders."""
+    runtime, some = SystemRuntime(), []
+    for seed, start in enumerate(range(0, events, CHUNK)):
+        made = records(runtime, min(CHUNK, events - start), TOPIC, lambda body: frame(schema_id, body), seed)
+        results = await publisher.publish(made)
+        assert all(isinstance(result, Acked) for result in results), results
+        some += [record.key.decode() for record in made[:: max(1, CHUNK // 50)]]
+    return some
+
+
+async def fill_file(data: Path, events: int) -> list[str]:
+    """The embedded log."""
+    publisher = SqlitePublisher.open(data, TOPIC, 3, synchronous="OFF")
+    try:
+        return await fill(publisher, events, 1)
+    finally:
+        await publisher.close()
+
+
+async def fill_topic(settings: Mapping[str, str], events: int) -> list[str]:
+    """A topic of a real Kafka."""
+    registry = ConfluentRegistry(RegistryApi(settings["SCHEMA_REGISTRY_URL"]), TOPIC)
+    publisher = KafkaPublisher(KafkaConnection(settings["KAFKA_BOOTSTRAP_SERVERS"]), TOPIC)
+    try:
+        return await fill(publisher, events, await registry.id_of(OrderCodec().schema))
+    finally:
+        await publisher.close()
+        await registry.close()
+
+
+# ---------------------------------------------------------------------------------------------- readers
+
+
+async def ask_all_the_time(system: System, ids: list[str], rate: float, answers: Answers) -> None:
+    """Open loop: details of an order, now and then a page of all ids, now and then a new order."""
+    cart, order = (Connection(int(url.rsplit(":", 1)[1])) for url in (system.cart, system.order))
+    choice, began = random.Random(1), time.perf_counter()
+    for number in count():
+        due = began + number / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        if number % 20 == 7:
+            placed = f"during-{number}-{time.time_ns()}"
+            await _ask(cart, 201, due, answers, "POST", "/api/create-order", cart_of(placed).encode())
+            answers.placed += 1
+        elif number % 50 == 11:
+            url = f"{system.order}/api/getAllOrderIdsFromTopic?topicName={TOPIC}&limit=1000"
+            status, told = await asyncio.to_thread(system.call, "GET", url)  # its answer comes in chunks
+            answers.milliseconds.append((time.perf_counter() - due) * 1e3)
+            if status != 200:
+                answers.failures.append(f"GET {url}: {status} {told}")
+        else:
+            await _ask(order, 200, due, answers, "GET", f"/api/order-details?orderId={choice.choice(ids)}")
+
+
+async def _ask(
+    connection: Connection, wanted: int, due: float, answers: Answers, method: str, path: str, body: bytes = b""
+) -> None:
+    try:
+        status, told = await connection.ask(method, path, body)
+    except (OSError, asyncio.IncompleteReadError) as error:
+        answers.failures.append(f"{method} {path}: {error!r}")
+        return
+    answers.milliseconds.append((time.perf_counter() - due) * 1e3)
+    if status != wanted:
+        answers.failures.append(f"{method} {path}: {status} {told[:200]!r}")
+
+
+@contextlib.asynccontextmanager
+async def asked(system: System, ids: list[str], rate: float) -> AsyncIterator[Answers]:
+    """Readers at work."""
+    answers = Answers()
+    asking = asyncio.create_task(ask_all_the_time(system, ids, rate, answers))
+    try:
+        yield answers
+    finally:
+        asking.cancel()
+        await asyncio.wait([asking])
+        if not asking.cancelled() and (error := asking.exception()) is not None:
+            raise error
+
+
+# ---------------------------------------------------------------------------------------------- the rebuild
+
+
+async def rebuild(
+    env: Mapping[str, str], events: int, filled: Filled, told: Callable[[str], None]
+) -> tuple[dict[str, Any], Memory]:
+    """Run it, and watch its memory; its report."""
+    process = await asyncio.create_subprocess_exec(
+        *ordering(),
+        "rebuild",
+        "--output",
+        "json",
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    memory = Memory()
+    watching = asyncio.create_task(watch(process.pid, events, filled, memory))
+    reading = asyncio.create_task(process.stdout.read())
+    async for line in process.stderr:
+        told(line.decode().rstrip())
+    printed = (await reading).decode().splitlines()
+    status = await process.wait()
+    watching.cancel()
+    if status != 0 or not printed:
+        raise SystemExit(f"ordering rebuild ended with {status}")
+    for line in printed[:-1]:
+        told(line)
+    report: dict[str, Any] = json.loads(printed[-1])
+    return report, memory
+
+
+async def watch(pid: int, events: int, filled: Filled, memory: Memory) -> None:
+    """How much memory it has at how much of the log."""
+    share = 0.0
+    while True:
+        share = max(share, min(1.0, await filled() / events))
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            memory.seen.append((share, rss_mib(pid)))
+        await asyncio.sleep(0.1)
+
+
+# ---------------------------------------------------------------------------------------------- two modes
+
+
+@attrs.frozen
+class Place:
+    """Where the services run: settings, how the log is filled, and how far the new generation is."""
+
+    settings: Mapping[str, str]
+    fill: Callable[[], Awaitable[list[str]]]
+    filled: Filled
+
+
+@contextmanager
+def files(data: Path, events: int) -> Iterator[Place]:
+    """Everything in one folder."""
+
+    async def filled() -> int:
+        connection = apsw.Connection(str(data / "view.db"), flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(1_000)
+        try:
+            return int(connection.execute(_FILLED.format(schema="")).get)
+        finally:
+            connection.close()
+
+    yield Place({}, lambda: fill_file(data, events), filled)
+
+
+@contextmanager
+def services(events: int) -> Iterator[Place]:
+    """Kafka, registry and PostgreSQL of our own. Raises Missing where they cannot run."""
+    with ExitStack() as exits:
+        kafka, registry, postgres = Kafka(), Registry(), Postgres()
+        for part in (kafka, registry, postgres):
+            exits.callback(part.stop)
+            part.start()
+        settings = {
+            "ORDERING_MODE": "cluster",
+            "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
+            "SCHEMA_REGISTRY_URL": registry.url,
+            "DATABASE_URL": postgres.url(),
+        }
+        set_up(settings)
+
+        async def filled() -> int:
+            connection = await asyncpg.connect(postgres.url())
+            try:
+                return int(await connection.fetchval(_FILLED.format(schema="ordering_order.")))
+            finally:
+                await connection.close()
+
+        yield Place(settings, lambda: fill_topic(settings, events), filled)
+
+
+# ---------------------------------------------------------------------------------------------- all of it
+
+
+async def measure(place: Place, data: Path, events: int, rate: float) -> bool:
+    """From an empty log to the report; whether nothing failed and nothing differed."""
+    began = time.perf_counter()
+    ids = await place.fill()
+    print(f"log: {events:,} events written in {time.perf_counter() - began:.0f} s", flush=True)
+    with running(data, **place.settings) as system:
+        took = await read_all(system, events)
+        print(f"order service: all of it read in {took:.0f} s ({events / took:,.0f}/s)", flush=True)
+        async with asked(system, ids, rate) as calm:
+            await asyncio.sleep(CALM_SECONDS)
+        env = {**environment(data, **place.settings), "NO_COLOR": "1"}
+        async with asked(system, ids, rate) as answers:
+            report, memory = await rebuild(env, events, place.filled, lambda line: print(f"  {line}", flush=True))
+        totals = await asyncio.to_thread(system.call, "GET", f"{system.order}/api/stats?ids=false")
+        assert system.stop() == 0
+    return tell(report, memory, calm, answers, totals[1]["totalOrders"])
+
+
+async def read_all(system: System, events: int) -> float:
+    """Wait until the order service has the whole log; how long that took."""
+    began = time.perf_counter()
+    connection = Connection(int(system.order.rsplit(":", 1)[1]))
+    while True:
+        status, told = await connection.ask("GET", "/api/stats?ids=false")
+        if status == 200 and json.loads(told)["totalOrders"] >= events:
+            connection.close()
+            return time.perf_counter() - began
+        await asyncio.sleep(0.1)
+
+
+def tell(report: dict[str, Any], memory: Memory, calm: Answers, answers: Answers, total: int) -> bool:
+    """What was found."""
+    print(
+        f"rebuild: {report['events']:,} events in {report['seconds']:.1f} s ({report['eventsPerSecond']:,}/s), ", end=""
+    )
+    print(f"{report['compared']:,} orders compared, differences: {report['differences'] or 'none'}")
+    end = max(mib for _, mib in memory.seen)
+    print(f"memory: at most {memory.by(0.1):.0f} MiB up to 10 % of the log, {memory.by(1.0):.0f} MiB in the end")
+    for name, found in (("before", calm), ("during", answers)):
+        p50, p99 = (percentile(found.milliseconds, share) for share in (0.5, 0.99))
+        print(
+            f"requests {name}: {len(found.milliseconds):,} ({found.placed:,} new orders), p50 {p50:.1f} ms, "
+            f"p99 {p99:.1f} ms, at most {max(found.milliseconds):.0f} ms, failed: {len(found.failures)}"
+        )
+    for failure in answers.failures[:5]:
+        print(f"  failed: {failure}")
+    flat = end <= memory.by(0.1) * 1.5 + 32
+    print(f"orders in the end: {total:,}; memory flat: {'yes' if flat else 'NO'}")
+    return bool(report["flipped"]) and not report["differences"] and not answers.failures and flat
+
+
+def main() -> int:
+    """0 if readers noticed nothing and nothing differed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--cluster", action="store_true", help="Kafka, registry and PostgreSQL instead of files")
+    parser.add_argument("--rate", type=float, default=100.0, help="requests per second meanwhile")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+        data = Path(folder) / "data"
+        data.mkdir(mode=0o700)
+        with services(given.events) if given.cluster else files(data, given.events) as place:
+            return 0 if asyncio.run(measure(place, data, given.events, given.rate)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
