@@ -204,7 +204,7 @@ async def test_an_older_file_is_refused(path: Path, exclusive: bool) -> None:
 SCHEMAS = {
     "order_store.sql": (store.SCHEMA_VERSION, 2, "84c45de9a3dda177"),
     "log.sql": (log.SCHEMA_VERSION, 1, "733d52bb9bd6b455"),
-    "views.sql": (views.SCHEMA_VERSION, 2, "2638d0a6463b1f99"),
+    "views.sql": (views.SCHEMA_VERSION, 2, "6ea1bf7471d0da0c"),
 }
 
 

@@ -88,3 +88,22 @@ CREATE TABLE IF NOT EXISTS discarded (
   offset INTEGER NOT NULL,
   PRIMARY KEY (topic, partition, offset)
 ) STRICT, WITHOUT ROWID;
+
+-- The live generation, for people with a shell.
+CREATE VIEW IF NOT EXISTS live_rows AS
+SELECT key, version, event_id, label, schema, body, lineage, events_applied, first_timestamp, first_partition,
+  first_offset, held, revision, missing
+FROM rows WHERE generation = (SELECT generation FROM pointer);
+
+CREATE VIEW IF NOT EXISTS live_held AS
+SELECT topic, partition, offset, timestamp, record_key, value, headers, key, reason, detail, held_at
+FROM held WHERE generation = (SELECT generation FROM pointer);
+
+CREATE VIEW IF NOT EXISTS live_logs AS
+SELECT topic, cluster_id, topic_id FROM logs WHERE generation = (SELECT generation FROM pointer);
+
+CREATE VIEW IF NOT EXISTS live_positions AS
+SELECT topic, partition, next FROM positions WHERE generation = (SELECT generation FROM pointer);
+
+CREATE VIEW IF NOT EXISTS live_tallies AS
+SELECT kind, name, amount FROM tallies WHERE generation = (SELECT generation FROM pointer);

@@ -1,4 +1,4 @@
--- From version 1 to 2: what people have discarded is remembered, and the views of the live generation have gone.
+-- From version 1 to 2: what people have discarded is remembered.
 
 CREATE TABLE discarded (
   topic TEXT NOT NULL,
@@ -6,9 +6,3 @@ CREATE TABLE discarded (
   offset INTEGER NOT NULL,
   PRIMARY KEY (topic, partition, offset)
 ) STRICT, WITHOUT ROWID;
-
-DROP VIEW live_rows;
-DROP VIEW live_held;
-DROP VIEW live_logs;
-DROP VIEW live_positions;
-DROP VIEW live_tallies;
