@@ -33,7 +33,8 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
 
-    for command in ("serve", "demo", "doctor", "tail", "orders", "outbox", "dlq", "rebuild", "config", "schemas"):
+    commands = ("serve", "demo", "doctor", "loadgen", "tail", "orders", "outbox", "dlq", "rebuild", "config", "schemas")
+    for command in commands:
         assert f" {command} " in printed
 
 

@@ -4,12 +4,12 @@
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from ordering.entrypoints.cli.documents import asyncapi, lifecycle, openapi
 from ordering.entrypoints.cli.output import Output
 
 
@@ -34,9 +34,6 @@ config = App(name="config", help="Settings.")
 schemas = App(name="schemas", help="The published contracts.")
 migrate = App(name="migrate", help="The tables of PostgreSQL stores (cluster mode).")
 topics = App(name="topics", help="The topic of the events (cluster mode).")
-openapi = App(name="openapi", help="The HTTP interfaces as OpenAPI documents.")
-asyncapi = App(name="asyncapi", help="The topic's events as an AsyncAPI document.")
-lifecycle = App(name="lifecycle", help="The life cycle of an order.")
 for group in (serve, orders, outbox, dlq, config, schemas, migrate, topics, openapi, asyncapi, lifecycle):
     app.command(group)
 
@@ -48,10 +45,6 @@ OutputOption = Annotated[Output, Parameter(name="--output", help="For people, or
 Limit = Annotated[int, Parameter(help="How many at most.", validator=Number(gte=1, lte=1_000_000))]
 Part = Annotated[Literal["cart", "order"] | None, Parameter(help="Only this service's tables.")]
 DryRun = Annotated[bool, Parameter(name="--dry-run", negative="", help="Only tell what would happen.")]
-To = Annotated[Path | None, Parameter(help="Write the file into this folder; without it, print it.")]
-Check = Annotated[
-    bool, Parameter(negative="", help="Write nothing: tell whether the file in that folder is the present one.")
-]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -115,6 +108,45 @@ def doctor(
     from ordering.entrypoints.cli.doctor import doctor as examine
 
     return examine("json" if as_json else output, strict=strict)
+
+
+@app.command
+def loadgen(
+    *,
+    connections: Annotated[
+        str | None, Parameter(help="Closed loop: a step for each number of connections. Default: 1,16,64,256.")
+    ] = None,
+    rate: Annotated[
+        str | None, Parameter(help="Open loop instead: a step for each rate, in requests a second, such as 150.")
+    ] = None,
+    duration: Annotated[float, Parameter(help="Seconds a step.", validator=Number(gt=0, lte=3_600))] = 10.0,
+    count: Annotated[int | None, Parameter(help="Requests a step, if that is less.", validator=Number(gte=1))] = None,
+    mix: Annotated[str, Parameter(help="Weights: create=70,update=20,read=10.")] = "create=100",
+    processes: Annotated[int, Parameter(help="Processes that send.", validator=Number(gte=1, lte=64))] = 1,
+    verify: Annotated[
+        int, Parameter(help="Orders a step to ask for afterwards; 0: none.", validator=Number(gte=0, lte=20_000))
+    ] = 200,
+    timeout: Annotated[float, Parameter(help="Seconds for an answer.", validator=Number(gt=0, lte=60))] = 10.0,
+    seed: Annotated[int, Parameter(help="What the requests are made from.", validator=Number(gte=0))] = 1,
+    cart: Annotated[str | None, Parameter(help="The cart service. Default: http://API_HOST:CART_API_PORT.")] = None,
+    order: Annotated[str | None, Parameter(help="The order service. Default: http://API_HOST:ORDER_API_PORT.")] = None,
+    allow_remote: Annotated[bool, Parameter(negative="", help="Send to other machines, too.")] = False,
+    calibrate: Annotated[
+        bool, Parameter(negative="", help="Send to a server of its own that does nothing: the most this can send.")
+    ] = False,
+    output: OutputOption = "table",
+) -> int:
+    """Load running services, print latencies, and verify that they kept what they acknowledged.
+
+    Exit status 1 if they did not. The orders stay: use a data folder or a database for tests. A step ends after its
+    duration or count, and at most one time-out later.
+    """
+    from ordering.entrypoints.cli import loadgen as generator
+
+    wanted = generator.Wanted(
+        connections, rate, duration, count, mix, processes, verify, timeout, seed, cart, order, allow_remote
+    )
+    return generator.calibrate(wanted, output) if calibrate else generator.loadgen(wanted, output)
 
 
 @app.command
@@ -312,32 +344,3 @@ def topics_ensure(
     from ordering.entrypoints.cli.topics import ensure
 
     return ensure(dry_run=dry_run, grow=grow)
-
-
-@openapi.command(name="export")
-def openapi_export(
-    part: Annotated[Literal["cart", "order"] | None, Parameter(help="Only this service's document.")] = None,
-    *,
-    to: To = None,
-    check: Check = False,
-) -> int:
-    """Print a service's OpenAPI document, or write cart-openapi.json and order-openapi.json into a folder."""
-    from ordering.entrypoints.cli.export import openapi as export
-
-    return export(part, to, check=check)
-
-
-@asyncapi.command(name="export")
-def asyncapi_export(*, to: To = None, check: Check = False) -> int:
-    """Print the AsyncAPI document, or write it into a folder as asyncapi.json."""
-    from ordering.entrypoints.cli.export import asyncapi as export
-
-    return export(to, check=check)
-
-
-@lifecycle.command(name="export")
-def lifecycle_export(*, to: To = None, check: Check = False) -> int:
-    """Print the life cycle of an order as Markdown with a diagram, or write it into a folder as lifecycle.md."""
-    from ordering.entrypoints.cli.export import lifecycle as export
-
-    return export(to, check=check)
