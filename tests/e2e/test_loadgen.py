@@ -119,6 +119,17 @@ def test_honest_refusals_are_verified_and_no_problem(capsys: pytest.CaptureFixtu
     assert set(stand_in.asked[:8]) == set(stand_in.orders)
 
 
+def test_fast_refusals_do_not_make_the_rest_look_fast(capsys: pytest.CaptureFixture[str]) -> None:
+    """Latencies and the rate are those of what succeeded; refusals have their own."""
+    stand_in = StandIn(refuse=lambda number: number % 2 == 0, delay=lambda number: 0.05 * (number % 2))
+    with serving(stand_in):
+        _, row, _ = loadgen(capsys, stand_in.url, "--connections", "1", "--count", "20")
+    assert row["by kind"]["create"]["answers"] == row["refusals"]["answers"] == 10
+    assert row["p50 ms"] >= 50
+    assert row["refusals"]["p50 ms"] < row["p50 ms"]
+    assert row["per second"] == pytest.approx(10 / row["seconds"])
+
+
 def test_verification_is_left_out_only_when_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     """And then it is said."""
     with serving(StandIn(spoil=lambda _: None)) as stand_in:
@@ -183,5 +194,5 @@ def test_calibration_measures_this_program_alone(capsys: pytest.CaptureFixture[s
     """Against a server of its own that it ends again."""
     assert main(["loadgen", "--calibrate", "--connections", "4", "--count", "200", "--output", "json"]) == 0
     row = json.loads(capsys.readouterr().out)
-    assert row["answers"] == "201 200"
+    assert row["answers"] == {"create 201": 200}
     assert row["per second"]

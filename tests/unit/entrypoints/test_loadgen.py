@@ -73,7 +73,9 @@ def test_nothing_has_no_latency() -> None:
 
 def report(cpu_share: float = 0.5, late: int = 0, sent: int = 1_000) -> Report:
     lateness = histogram([10_000] * late + [10] * (sent - late))
-    return Report(sent, 1.0, cpu_share, {kind: Histogram() for kind in Kind}, Counter(), lateness, 0, 0, 0, [])
+    return Report(
+        sent, 1.0, cpu_share, {kind: Histogram() for kind in Kind}, Histogram(), Counter(), lateness, 0, 0, 0, []
+    )
 
 
 @pytest.mark.parametrize(
@@ -260,7 +262,7 @@ def test_a_host_of_the_settings_on_another_machine_is_refused_too(
 
 def test_a_row_tells_everything_a_program_needs(capsys: pytest.CaptureFixture[str]) -> None:
     """As JSON, with exact numbers."""
-    row = command._row(Plan(4, 1.0), report(cpu_share=0.25), exact=True)
+    row = command._exact(Plan(4, 1.0), report(cpu_share=0.25))
     again = json.loads(json.dumps(row))
     assert again["connections"] == 4
     assert again["generator CPU"] == 0.25

@@ -14,6 +14,7 @@ import attrs
 
 from ordering.entrypoints.cli import output as out
 from ordering.entrypoints.loadgen.driver import Plan
+from ordering.entrypoints.loadgen.histogram import Histogram
 from ordering.entrypoints.loadgen.steps import LoadFailed, generator_limits, run_step, split
 from ordering.entrypoints.loadgen.traffic import Address, Kind
 from ordering.entrypoints.loadgen.trivial import trivial_server
@@ -22,7 +23,8 @@ from ordering.entrypoints.process import CalledWrongly, StartupError
 from ordering.entrypoints.settings import Settings, load
 
 SHARES: Final = {"p50 ms": 0.5, "p90 ms": 0.9, "p99 ms": 0.99, "p99.9 ms": 0.999}
-COLUMNS: Final = ("load", "per second", *SHARES, "max ms", "answers", "generator CPU", "limit")
+REFUSED: Final = "refused p99 ms"
+COLUMNS: Final = ("load", "per second", *SHARES, "max ms", REFUSED, "answers", "generator CPU", "limit")
 PROBLEMS_TOLD: Final = 10
 CONNECTIONS_MAX: Final = 10_000
 RATE_MAX: Final = 100_000.0
@@ -54,26 +56,36 @@ def loadgen(wanted: Wanted, output: out.Output) -> int:
     order = _address(wanted.order, settings, settings.order_port, "--order", allow_remote=wanted.allow_remote)
     steps, mix = _steps(wanted), _mix(wanted.mix)
     run = f"LG{time.time_ns() // 1_000_000:x}{secrets.token_hex(2)}"
-    reports: list[tuple[Plan, Report]] = []
-    for number, plan in enumerate(steps):
-        job = Job(plan, mix, f"{run}-{number}", wanted.seed + number, cart, order, wanted.verify)
-        reports.append((plan, _run(job, min(wanted.processes, plan.connections))))
-        if output == "json":
-            out.line(_row(plan, reports[-1][1], exact=True))
-    if output == "table":
-        print(out.table([_row(*each) for each in reports], COLUMNS, bold=out.coloured(sys.stdout)))
-    return _told([report for _, report in reports], output, verified=wanted.verify > 0)
+    jobs = [
+        Job(plan, mix, f"{run}-{number}", wanted.seed + number, cart, order, wanted.verify)
+        for number, plan in enumerate(steps)
+    ]
+    return _told(_run_all(jobs, wanted.processes, output), output, verified=wanted.verify > 0)
 
 
 def calibrate(wanted: Wanted, output: out.Output) -> int:
     """What this program can send at most: the same load for a server that does nothing. Always 0."""
-    reports: list[tuple[Plan, Report]] = []
     with trivial_server() as address:
-        for number, plan in enumerate(_steps(wanted)):
-            job = Job(plan, {Kind.CREATE: 1}, f"LGC-{number}", wanted.seed, address, address, 0)
-            reports.append((plan, _run(job, min(wanted.processes, plan.connections))))
-    out.rows([_row(*each) for each in reports], COLUMNS, output, empty="")
+        jobs = [
+            Job(plan, {Kind.CREATE: 1}, f"LGC-{number}", wanted.seed, address, address, 0)
+            for number, plan in enumerate(_steps(wanted))
+        ]
+        _run_all(jobs, wanted.processes, output)
     return 0
+
+
+def _run_all(jobs: Sequence[Job], processes: int, output: out.Output) -> list[Report]:
+    """Run one step after the other and print what came of each: for programs at once, for people as one table."""
+    reports: list[Report] = []
+    for job in jobs:
+        reports.append(_run(job, min(processes, job.plan.connections)))
+        if output == "json":
+            out.line(_exact(job.plan, reports[-1]))
+    if output == "table":
+        rows = [_shown(job.plan, report) for job, report in zip(jobs, reports, strict=True)]
+        columns = [name for name in COLUMNS if name != REFUSED or any(report.refusals.count for report in reports)]
+        print(out.table(rows, columns, bold=out.coloured(sys.stdout)))
+    return reports
 
 
 def _run(job: Job, processes: int) -> Report:
@@ -154,36 +166,51 @@ def _is_here(host: str) -> bool:
 # ---------------------------------------------------------------------------------------------- what came of it
 
 
-def _row(plan: Plan, report: Report, *, exact: bool = False) -> dict[str, object]:
-    total = report.all_latencies
-    found = total.percentiles(list(SHARES.values()))
-    row: dict[str, object] = {
+def _shown(plan: Plan, report: Report) -> dict[str, str]:
+    """A row for people."""
+    successes = report.all_latencies
+    return {
         "load": f"{plan.connections} connections" if plan.rate is None else f"{plan.rate:g}/s",
-        "per second": round(report.rate, 1) if exact else f"{report.rate:,.1f}",
+        "per second": f"{report.rate:,.1f}",
+        **{name: f"{value:,.2f}" for name, value in _figures(successes).items()},
+        REFUSED: f"{_figures(report.refusals)['p99 ms']:,.2f}" if report.refusals.count else "-",
+        "answers": _answers(report.answers),
+        "generator CPU": f"{report.cpu_share:.0%}",
+        "limit": _limit(report) or "-",
     }
-    for name, microseconds in zip((*SHARES, "max ms"), (*found, total.largest), strict=True):
-        row[name] = microseconds / 1_000 if exact else f"{microseconds / 1_000:,.2f}"
-    row["generator CPU"] = round(report.cpu_share, 3) if exact else f"{report.cpu_share:.0%}"
-    row["limit"] = f"generator: {limit}" if (limit := generator_limits(report)) else ""
-    if not exact:
-        return {**row, "answers": _answers(report.answers), "limit": row["limit"] or "-"}
-    row["connections"], row["rate"], row["sent"], row["seconds"] = (
-        plan.connections,
-        plan.rate,
-        report.sent,
-        report.seconds,
-    )
-    row["answers"] = {f"{kind} {what}": count for (kind, what), count in sorted(report.answers.items())}
-    row["by kind"] = {
-        kind: {
-            "answers": each.count,
-            **dict(zip(SHARES, (ms / 1_000 for ms in each.percentiles([*SHARES.values()])), strict=True)),
-        }
-        for kind, each in report.latencies.items()
-        if each.count
+
+
+def _exact(plan: Plan, report: Report) -> dict[str, object]:
+    """The same and more for programs: plain numbers, seconds and milliseconds."""
+    kinds = {kind: each for kind, each in report.latencies.items() if each.count}
+    return {
+        "connections": plan.connections,
+        "rate": plan.rate,
+        "sent": report.sent,
+        "seconds": report.seconds,
+        "per second": report.rate,
+        **_figures(report.all_latencies),
+        "answers": {f"{kind} {what}": count for (kind, what), count in sorted(report.answers.items())},
+        "by kind": {kind: {"answers": each.count, **_figures(each)} for kind, each in kinds.items()},
+        "refusals": {"answers": report.refusals.count, **_figures(report.refusals)},
+        "generator CPU": report.cpu_share,
+        "limit": _limit(report),
+        "written": report.written,
+        "verified": report.verified,
+        "refused verified": report.refused,
+        "problems": report.problems,
     }
-    row |= {"written": report.written, "verified": report.verified, "refused verified": report.refused}
-    return row | {"problems": report.problems}
+
+
+def _figures(latencies: Histogram) -> dict[str, float]:
+    """Percentiles and the largest, in milliseconds."""
+    found = [*latencies.percentiles(list(SHARES.values())), latencies.largest]
+    return {name: value / 1_000 for name, value in zip((*SHARES, "max ms"), found, strict=True)}
+
+
+def _limit(report: Report) -> str:
+    limit = generator_limits(report)
+    return f"generator: {limit}" if limit else ""
 
 
 def _answers(answers: Counter[tuple[str, str]]) -> str:
@@ -201,7 +228,7 @@ def _told(reports: Sequence[Report], output: out.Output, *, verified: bool) -> i
     problems = [problem for each in reports for problem in each.problems]
     if verified and written and not asked:
         problems.append("nothing of what was written could be verified")
-    if not any(each.all_latencies.count for each in reports):
+    if not any(each.all_latencies.count + each.refusals.count for each in reports):
         problems.append("nothing was answered")
     if output == "table":
         done = f"verified {asked:,} of {written:,} orders" if verified else f"not verified: {written:,} orders"

@@ -43,10 +43,12 @@ class Plan:
 
 @attrs.define
 class Tally:
-    """What came of it. ``lateness`` is how late requests of an open loop were due to this program alone: latencies
+    """What came of it. ``latencies`` are of successes, ``refusals`` of all other answers: a refusal is fast, and would
+    make everything look so. ``lateness`` is how late requests of an open loop were due to this program alone: latencies
     hold it, too. ``seconds`` is from the first request to the last answer."""
 
     latencies: dict[Kind, Histogram] = attrs.Factory(lambda: {kind: Histogram() for kind in Kind})
+    refusals: Histogram = attrs.Factory(Histogram)
     answers: Counter[tuple[str, str]] = attrs.Factory(Counter)
     lateness: Histogram = attrs.Factory(Histogram)
     sent: int = 0
@@ -177,7 +179,8 @@ class Driver:
         now, request = time.perf_counter(), slot.request
         assert request is not None
         slot.request = None
-        self.tally.latencies[request.kind].record(round((now - slot.intended) * 1_000_000))
+        counted = self.tally.latencies[request.kind] if response.status < 400 else self.tally.refusals
+        counted.record(round((now - slot.intended) * 1_000_000))
         self.tally.answers[request.kind, str(response.status)] += 1
         self.tally.seconds = now - (self._until - self._plan.seconds)
         self._traffic.answered(request, response.status)

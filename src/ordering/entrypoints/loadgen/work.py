@@ -39,6 +39,7 @@ class Report:
     seconds: float
     cpu_share: float
     latencies: dict[Kind, Histogram]
+    refusals: Histogram
     answers: Counter[tuple[str, str]]
     lateness: Histogram
     written: int
@@ -53,6 +54,7 @@ class Report:
         self.cpu_share = max(self.cpu_share, other.cpu_share)
         for kind, latencies in other.latencies.items():
             self.latencies[kind].add(latencies)
+        self.refusals.add(other.refusals)
         self.answers.update(other.answers)
         self.lateness.add(other.lateness)
         self.written += other.written
@@ -62,7 +64,7 @@ class Report:
 
     @property
     def all_latencies(self) -> Histogram:
-        """Of every kind together."""
+        """Of every kind together, refusals left out."""
         total = Histogram()
         for latencies in self.latencies.values():
             total.add(latencies)
@@ -70,7 +72,7 @@ class Report:
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Successes a second."""
         return self.all_latencies.count / self.seconds if self.seconds else 0.0
 
 
@@ -96,6 +98,7 @@ async def _work(job: Job, ready: Callable[[], None]) -> Report:
         tally.seconds,
         cpu / wall if wall else 0.0,
         tally.latencies,
+        tally.refusals,
         tally.answers,
         tally.lateness,
         traffic.written_count,
