@@ -45,7 +45,7 @@ class Silent:
     def noted(self, what: str, **facts: object) -> None:
         """Nothing."""
 
-    def counted(self, what: str, amount: int = 1) -> None:
+    def counted(self, what: str, amount: int = 1, *, of: str | None = None) -> None:
         """Nothing."""
 
     def measured(self, what: str, value: float) -> None:

@@ -27,7 +27,8 @@ from ordering.application.messages import (
 )
 from ordering.application.outage_gate import OutageGate
 from ordering.application.partitioning import partition_of
-from ordering.application.relay_outbox import OutboxRelay, RelayLimits
+from ordering.application.relay_limits import RelayLimits
+from ordering.application.relay_outbox import OutboxRelay
 from ordering.application.waiters import Waiters
 from tests.services.databases import Databases, databases
 from tests.simulation.places import PLACES, OnPostgres, Place

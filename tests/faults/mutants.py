@@ -52,7 +52,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     # Neither events that wait at the producer nor the question for the topic's size tell that a broker hangs.
     "hanging-is-no-outage": Mutant(
-        "application/relay_outbox.py",
+        "application/relay_limits.py",
         '    recount_seconds: float = 10.0\n    """How often the topic is asked whether it has grown."""\n'
         "    late_seconds: float = 5.0\n",
         "    recount_seconds: float = 600.0\n    late_seconds: float = 600.0\n",

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from ordering.application.causes import Cause
 from ordering.application.commands import Answer, Context
 from ordering.application.errors import (
     DuplicateOrder,
@@ -39,9 +40,9 @@ class StandIns:
         self.orders: dict[str, Order] = {}
         self.contexts: list[Context] = []
         self.trouble: Exception | None = None
-        self.causes: list[str] = []
+        self.causes: list[Cause] = []
         self.errors: list[tuple[str, BaseException]] = []
-        self.answered: list[tuple[str, str, int]] = []
+        self.answered: list[tuple[str, str, int, str | None]] = []
         self.held: asyncio.Event | None = None
         self.entered = asyncio.Event()
         self.breaks_off = False
@@ -54,10 +55,10 @@ class StandIns:
         """The two services over these use cases."""
         around = Surroundings(
             self._causes,
-            lambda: b"ordering_answers 1\n",
+            self._metrics,
             self._request_id,
             lambda request_id, error: self.errors.append((request_id, error)),
-            lambda method, path, status, _: self.answered.append((method, path, status)),
+            lambda method, path, status, _seconds, code: self.answered.append((method, path, status, code)),
         )
         cart = HttpOptions("CartService", "1.2.3", "log", "built in", TOPIC, **options)  # type: ignore[arg-type]
         order = HttpOptions("OrderService", "1.2.3", "log", "built in", TOPIC, "group", **options)  # type: ignore[arg-type]
@@ -159,5 +160,8 @@ class StandIns:
         self._requests += 1
         return f"request-{self._requests}"
 
-    async def _causes(self) -> list[str]:
+    async def _causes(self) -> list[Cause]:
         return self.causes
+
+    async def _metrics(self) -> bytes:
+        return b"ordering_answers 1\n"

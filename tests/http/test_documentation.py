@@ -228,7 +228,8 @@ def _documented(schema: dict[str, Any], document: dict[str, Any]) -> object:
         return _documented(document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]], document)
     if "properties" in schema:
         return {key: _documented(item, document) for key, item in schema["properties"].items()}
-    return [_documented(schema["items"], document)] if "$ref" in schema.get("items", {}) else None
+    items = _documented(schema["items"], document) if "$ref" in schema.get("items", {}) else None
+    return None if items is None else [items]
 
 
 # ---------------------------------------------------------------------------------------------- pages

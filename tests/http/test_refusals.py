@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from ordering.application import errors
+from ordering.application.causes import Cause, CauseCode
 from ordering.application.errors import (
     BrokerUnavailable,
     Contended,
@@ -168,24 +169,32 @@ async def test_what_comes_with_a_request_goes_to_the_use_case() -> None:
 async def test_not_ready_names_every_cause() -> None:
     """And /health stays a 200 for people, while / answers whatever is down."""
     stand_ins = StandIns()
-    stand_ins.causes = ["no broker", "no disk"]
+    stand_ins.causes = [
+        Cause(CauseCode.EVENTS_UNDELIVERABLE, "no broker"),
+        Cause(CauseCode.STORE_UNAVAILABLE, "no disk"),
+    ]
     stand_ins.trouble = StoreUnavailable("closed")
     async with in_process(stand_ins.apps()[1]) as order:
         ready, health, info = [await order.get(path) for path in ("/health/ready", "/health", "/")]
-    assert (ready.status_code, ready.json()) == (503, {"status": "not-ready", "causes": ["no broker", "no disk"]})
+    named = {"causes": ["no broker", "no disk"], "codes": ["events-undeliverable", "store-unavailable"]}
+    assert (ready.status_code, ready.json()) == (503, {"status": "not-ready", **named})
     assert ready.headers["retry-after"] == "1"
     assert (health.status_code, health.json()["status"]) == (200, "degraded")
     assert (info.status_code, info.json()["processed_orders"]) == (200, None)
 
 
 async def test_answers_are_measured_by_route() -> None:
-    """Never by raw path, which clients choose."""
+    """However it is written, it is one route; what is none is handed on as it came: whoever counts bounds it."""
     stand_ins = StandIns()
     async with in_process(stand_ins.apps()[0]) as cart:
         await cart.post(CREATE, json=GOOD)
         await cart.post(f"{CREATE}/", json=GOOD)
         await cart.get("/nothing")
-    assert stand_ins.answered == [("POST", CREATE, 201), ("POST", CREATE, 409)]
+    assert stand_ins.answered == [
+        ("POST", CREATE, 201, None),
+        ("POST", CREATE, 409, "duplicate-order"),
+        ("GET", "/nothing", 404, "route-not-found"),
+    ]
 
 
 @pytest.mark.parametrize("host", ["shop.example", "shop.example:8000", "SHOP.example"])

@@ -19,7 +19,8 @@ from ordering.application.outage_gate import OutageGate
 from ordering.application.place_order import PlaceOrder
 from ordering.application.ports import EventPublisher
 from ordering.application.queries import OrderDetails, ReadStats, TopicIds
-from ordering.application.relay_outbox import OutboxRelay, RelayLimits
+from ordering.application.relay_limits import RelayLimits
+from ordering.application.relay_outbox import OutboxRelay
 from ordering.application.waiters import Waiters
 from ordering.domain.inputs import ChangeStatusInput, NumItemsInput
 from ordering.domain.order import Order

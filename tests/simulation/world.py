@@ -21,7 +21,8 @@ from ordering.application.group_commit import CommitLimits, GroupCommit
 from ordering.application.messages import Counter, RecordedAnswer
 from ordering.application.outage_gate import OutageGate, OutagePolicy
 from ordering.application.place_order import PlaceOrder
-from ordering.application.relay_outbox import OutboxRelay, RelayLimits
+from ordering.application.relay_limits import RelayLimits
+from ordering.application.relay_outbox import OutboxRelay
 from ordering.application.waiters import Waiters
 from ordering.domain.errors import OrderingError
 from ordering.domain.inputs import ChangeStatusInput, NumItemsInput

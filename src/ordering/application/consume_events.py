@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 
 import attrs
 
+from ordering.application.causes import Cause, CauseCode
 from ordering.application.dead_letters import HeldRecords
 from ordering.application.failures import (
     BrokerUnavailable,
@@ -74,11 +75,17 @@ class EventConsumer:
         """Why this consumer makes no progress now, in words; None while it does."""
         self.halted = False
         """Whether it stopped for good until somebody acts (the log is not the one it knows)."""
+        self._kind = CauseCode.STARTING
 
     @property
     def assigned(self) -> frozenset[int]:
         """The partitions this consumer reads."""
         return frozenset(self._assigned)
+
+    @property
+    def cause(self) -> Cause | None:
+        """The trouble, with its kind."""
+        return None if self.trouble is None else Cause(self._kind, self.trouble)
 
     async def run(self) -> None:
         """Consume until cancelled, or until the log turns out to be another one (then ``halted``)."""
@@ -88,10 +95,11 @@ class EventConsumer:
             except LogChanged as error:
                 self.halted, self.trouble = True, str(error)
                 self._observer.alarmed("consumer.halted", topic=self._topic, reason=str(error))
+                self._kind = CauseCode.LOG_CHANGED
             except (BrokerUnavailable, StoreUnavailable, CommitAmbiguous, WriteRejected) as error:
                 # Whatever was polled and not stored is read again from the stored position.
                 self._astray |= self._assigned
-                self._pause(error.reason if isinstance(error, BrokerUnavailable | StoreUnavailable) else str(error))
+                self._pause(_kind_of(error), getattr(error, "reason", str(error)))
                 await self._runtime.sleep(self._limits.pause_seconds)
 
     # ------------------------------------------------------------------ one round
@@ -128,15 +136,19 @@ class EventConsumer:
 
     async def _apply(self, records: Sequence[Record]) -> None:
         """Project a batch; if a transaction loses its race, nothing after it."""
+        began = self._runtime.monotonic()
         try:
             await self._project(records, self._stored)
         except StalePosition:
             self._observer.counted("projection_stale")
             self._astray |= self._assigned
             if self._stale:  # twice in a row: somebody else is at work here, so give way instead of spinning
-                self._pause("somebody else keeps changing this read model")
+                self._pause(CauseCode.READ_MODEL_CONTENDED, "somebody else keeps changing this read model")
                 await self._runtime.sleep(self._limits.pause_seconds)
             self._stale = True
+        else:
+            self._observer.measured("projection_seconds", self._runtime.monotonic() - began)
+            self._observer.measured("projection_batch", len(records))
 
     async def _stored(self, changes: Changes, keys: Collection[str]) -> None:
         self._stale = False
@@ -168,10 +180,10 @@ class EventConsumer:
 
     # ------------------------------------------------------------------ telling
 
-    def _pause(self, reason: str) -> None:
+    def _pause(self, kind: CauseCode, reason: str) -> None:
         if self.trouble is None:
             self._observer.alarmed("consumer.paused", topic=self._topic, reason=reason)
-        self.trouble = reason
+        self._kind, self.trouble = kind, reason
 
     def _report(self, changes: Changes) -> None:
         for name, amount in changes.counters.items():
@@ -182,7 +194,7 @@ class EventConsumer:
         for row in changes.rows:
             self._observer.noted("event.applied", key=row.key, version=row.version, held=row.held)
         for letter in changes.held:
-            self._observer.counted("events_held")
+            self._observer.counted("events_held", of=letter.reason)
             if letter.reason != DeadReason.PARKED:
                 self._observer.alarmed(
                     "dead_letter",
@@ -191,3 +203,14 @@ class EventConsumer:
                     offset=letter.record.offset,
                     reason=letter.reason,
                 )
+
+
+def _kind_of(error: Exception) -> CauseCode:
+    """Who is in trouble."""
+    match error:
+        case RegistryUnavailable():
+            return CauseCode.REGISTRY_UNAVAILABLE
+        case BrokerUnavailable():
+            return CauseCode.LOG_UNAVAILABLE
+        case _:
+            return CauseCode.STORE_UNAVAILABLE

@@ -118,6 +118,11 @@ class GroupCommit:
         """When a command that begins now must have been claimed, for ``submit``: one deadline for all its attempts."""
         return self._runtime.monotonic() + self._limits.wait_seconds
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new is taken, because the service ends."""
+        return self._stopping
+
     async def submit(self, write: Write, deadline: float | None = None) -> Outcome:
         """Make one write durable and return its outcome.
 

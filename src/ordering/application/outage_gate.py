@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Final
 
 import attrs
 
+from ordering.application.causes import Cause, CauseCode
 from ordering.application.failures import BrokerUnavailable
 from ordering.application.messages import OutboxSummary
+
+NOT_REACHED: Final = "the relay has not reached the broker yet"
 
 
 class OutagePolicy(StrEnum):
@@ -35,7 +39,7 @@ class OutageGate:
         free_bytes: Callable[[], int] | None = None,
     ) -> None:
         self._policy, self._limits, self._free_bytes = policy, limits or BacklogLimits(), free_bytes
-        self._undeliverable: str | None = "the relay has not reached the broker yet"
+        self._undeliverable: str | None = NOT_REACHED
         self._full: str | None = None
 
     @property
@@ -47,6 +51,16 @@ class OutageGate:
     def closed(self) -> str | None:
         """Why new changes are refused now; None if they are taken."""
         return self._undeliverable if self._policy is OutagePolicy.REJECT else self._full
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why new changes are refused, with its kind."""
+        reason = self.closed
+        if reason is None:
+            return None
+        if self._policy is OutagePolicy.ACCEPT:
+            return Cause(CauseCode.BACKLOG_FULL, reason)
+        return Cause(CauseCode.STARTING if reason == NOT_REACHED else CauseCode.EVENTS_UNDELIVERABLE, reason)
 
     @property
     def watches_backlog(self) -> bool:

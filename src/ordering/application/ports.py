@@ -73,8 +73,8 @@ class Observer(Protocol):
     def noted(self, what: str, **facts: object) -> None:
         """Something about a single order (logged at DEBUG)."""
 
-    def counted(self, what: str, amount: int = 1) -> None:
-        """A counter moved."""
+    def counted(self, what: str, amount: int = 1, *, of: str | None = None) -> None:
+        """A counter moved; ``of`` is one of the few kinds that it counts apart."""
 
     def measured(self, what: str, value: float) -> None:
         """A value was observed (seconds, sizes)."""
@@ -238,6 +238,13 @@ class WholeLog(EventSource, Protocol):
     async def begin_offsets(self) -> Mapping[int, int]:
         """The first offset each partition still holds (its end, if it holds nothing): 0 unless something was deleted.
         Raises BrokerUnavailable."""
+
+
+class GroupLags(Protocol):
+    """How far the consumer groups of a topic are behind its end, whether their members live or not."""
+
+    async def lags(self) -> Mapping[str, Lag]:
+        """By group. Raises BrokerUnavailable, LogChanged, StoreUnavailable."""
 
 
 class EventDecoder(Protocol):

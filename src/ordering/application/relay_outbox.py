@@ -12,49 +12,15 @@ import contextlib
 from collections import deque
 from collections.abc import Iterable
 
-import attrs
-
 from ordering.application.addressing import Addressing
 from ordering.application.failures import BrokerUnavailable, StoreUnavailable
 from ordering.application.group_commit import StoredEvents
 from ordering.application.messages import Acked, NewEvent, PublishResult, Rejected, Unsent
-from ordering.application.outage_gate import OutageGate
+from ordering.application.outage_gate import NOT_REACHED, OutageGate
 from ordering.application.ports import EventPublisher, Observer, Outbox, RelayLease, Runtime, SchemaIds
+from ordering.application.relay_limits import RelayLimits, Turn
 
 _Ref = tuple[str, int]
-
-
-@attrs.frozen
-class RelayLimits:
-    """Bounds of the relay. Whatever does not fit into the window waits in the database, where the sweep finds it."""
-
-    batch_max: int = 512
-    window_max: int = 8_192
-    followers_max: int = 16
-    publishes_at_once: int = 1
-    stall_seconds: float = 0.05
-    """How long a batch has to be under way before another one is sent beside it: what waits meanwhile goes in one."""
-    mark_pause_seconds: float = 0.02
-    sweep_seconds: float = 1.0
-    tick_seconds: float = 0.5
-    backlog_seconds: float = 0.1
-    nudge_pause_seconds: float = 0.005
-    recount_seconds: float = 10.0
-    """How often the topic is asked whether it has grown."""
-    late_seconds: float = 5.0
-    """An event that waits longer than this, counted from when this relay first saw it, means an outage."""
-
-
-class _Turn:
-    """The right to begin a batch, given away once."""
-
-    def __init__(self, turns: asyncio.Semaphore) -> None:
-        self._turns: asyncio.Semaphore | None = turns
-
-    def give_away(self) -> None:
-        if self._turns is not None:
-            self._turns.release()
-            self._turns = None
 
 
 class OutboxRelay:
@@ -91,15 +57,22 @@ class OutboxRelay:
         """When this relay first saw an event it has not delivered yet; oldest first."""
         self._addressing = Addressing(outbox, publisher, schema_ids, observer)
         self._recount_at = 0.0
-        self._fault: str | None = "the relay has not reached the broker yet"
+        self._fault: str | None = NOT_REACHED
         self._doubt: str | None = None
         """Why the last event was not taken. A broker that answers may still refuse events (a missing permission), so
         only an acknowledgement ends the doubt while there is an event to try with."""
         self._leading = False
+        self.store_trouble: str | None = None
+        """Why the store did not answer when the relay last asked for the lease; None if it did."""
         self._has_ready, self._has_acked, self._has_news = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._has_nudge = asyncio.Event()
         self._turns = asyncio.Semaphore(1)
         self._settled = asyncio.Event()
+
+    @property
+    def leading(self) -> bool:
+        """Whether this relay holds the lease."""
+        return self._leading
 
     # ------------------------------------------------------------------ coming in
 
@@ -124,8 +97,12 @@ class OutboxRelay:
                 self._has_news.set()
 
     def _take(self, event: NewEvent) -> None:
+        ref = event.aggregate_id, event.version
         self._busy[event.aggregate_id] = event.version
-        self._seen.setdefault((event.aggregate_id, event.version), self._runtime.monotonic())
+        if ref in self._seen:
+            self._observer.counted("events_repeated")
+        else:
+            self._seen[ref] = self._runtime.monotonic()
         self._ready.append(event)
         self._has_ready.set()
         self._settled.clear()
@@ -176,7 +153,7 @@ class OutboxRelay:
                 self._has_ready.clear()
                 await self._has_ready.wait()
             await self._turns.acquire()
-            turn = _Turn(self._turns)
+            turn = Turn(self._turns)
             # A batch that stalls (one partition of many has no leader just now) gives its turn away before its end.
             stall = self._runtime.call_later(self._limits.stall_seconds, turn.give_away)
             batch = [self._ready.popleft() for _ in range(min(len(self._ready), self._limits.batch_max))]
@@ -193,6 +170,7 @@ class OutboxRelay:
         except (BrokerUnavailable, StoreUnavailable) as error:
             results = [Unsent(error.reason)] * len(batch)
         self._observer.measured("publish_seconds", self._runtime.monotonic() - began)
+        self._observer.measured("publish_batch", len(batch))
         for event, result in zip(batch, results, strict=True):
             if isinstance(result, Acked):
                 self._acknowledged(event)
@@ -345,8 +323,10 @@ class OutboxRelay:
                 self._step_down()
             self._leading = leading
             self._show(self._late() if leading else await self._lease.holders_view())
-        except StoreUnavailable:
-            return  # the store says so itself to every command
+        except StoreUnavailable as error:
+            self.store_trouble = error.reason  # commands hear of it from the store itself
+        else:
+            self.store_trouble = None
 
     async def _backlog_loop(self) -> None:
         """A loop of its own: a probe of a hanging broker must not let the backlog grow unseen."""

@@ -47,6 +47,11 @@ class Waiters:
         self.count = 0
         """How many are waiting now."""
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nobody can wait any more, because the service ends."""
+        return self._stopping
+
     @contextmanager
     def waiting(self, key: str | None) -> Iterator[Waiting]:
         """Wait for changes of one key, or (None) for any progress. Raises Overloaded when too many wait."""

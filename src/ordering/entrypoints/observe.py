@@ -1,7 +1,7 @@
 """What a service tells about itself: log lines on stderr, and metrics.
 
 The application reports through the Observer port. Changes of the whole service are logged at INFO, single orders at
-DEBUG (the normal path logs nothing per order otherwise), figures go to metrics named ``ordering_...``.
+DEBUG (the normal path logs nothing per order otherwise), figures go to the metrics that ``metrics.table`` declares.
 """
 
 import logging
@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 
+from ordering.entrypoints.metrics import Figures, Page, Part
 from ordering.entrypoints.settings import LogFormat, LogLevel
 
-_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024)
 _LEVELS: Final[Mapping[LogLevel, int]] = {
     LogLevel.DEBUG: logging.DEBUG,
     LogLevel.INFO: logging.INFO,
@@ -67,27 +65,29 @@ class _Forward(logging.Handler):
 
 
 class ServiceObserver:
-    """The Observer port: a logger, and a registry of metrics. Names come from our code, so they are few."""
+    """The Observer port: a logger, and the figures of the metrics page.
 
-    def __init__(self, logger: Any) -> None:  # noqa: ANN401
+    ``parts``: whose metrics there are; both only where both services share a process (in tests).
+    """
+
+    def __init__(self, logger: Any, *parts: Part) -> None:  # noqa: ANN401
         self._logger = logger
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        self._counters: dict[str, Counter] = {}
-        self._histograms: dict[str, Histogram] = {}
-        self._http_seconds = Histogram(
-            "ordering_http_seconds",
-            "time to answer a request",
-            ("method", "path", "status"),
-            registry=self._registry,
-            buckets=_SECONDS,
-        )
-        self._answers: dict[tuple[str, str, str], Histogram] = {}
+        self._figures = Figures(frozenset(parts or Part))
+        self.page: Final = Page(self._figures)
+        """What ``/metrics`` answers; the container tells it what else to show."""
+        # The figures' own methods: handing each call on would cost as much as counting does.
+        self.counted: Final = self._figures.counted
+        self.measured: Final = self._figures.measured
+        self.answered: Final = self._figures.answered
+        """A request was answered: method, route, status, seconds, code of the problem document if it was refused."""
+        self.serves: Final = self._figures.serves
+        """A route exists: method, route, status of its success."""
 
     def changed(self, what: str, **facts: object) -> None:
         self._logger.info(what, **facts)
 
     def alarmed(self, what: str, **facts: object) -> None:
+        self._figures.alarmed(what)
         self._logger.warning(what, **facts)
 
     def noted(self, what: str, **facts: object) -> None:
@@ -95,42 +95,10 @@ class ServiceObserver:
 
     def failed(self, what: str, error: BaseException) -> None:
         """Something ended that should not have: with its traceback, for whoever has to find out why."""
+        self._figures.alarmed(what)
         self._logger.error(what, error=repr(error), exc_info=error)
 
     def request_failed(self, request_id: str, error: BaseException) -> None:
         """A request was answered with 500: the traceback belongs here and nowhere else."""
+        self._figures.alarmed("request.failed")
         self._logger.error("request.failed", request_id=request_id, error=repr(error), exc_info=error)
-
-    def answered(self, method: str, path: str, status: int, seconds: float) -> None:
-        """A request to a documented route was answered."""
-        labels = (method, path, str(status))
-        answers = self._answers.get(labels)
-        if answers is None:
-            answers = self._answers[labels] = self._http_seconds.labels(*labels)
-        answers.observe(seconds)
-
-    def counted(self, what: str, amount: int = 1) -> None:
-        counter = self._counters.get(what)
-        if counter is None:
-            counter = self._counters[what] = Counter(_name(what), _help(what), registry=self._registry)
-        counter.inc(amount)
-
-    def measured(self, what: str, value: float) -> None:
-        histogram = self._histograms.get(what)
-        if histogram is None:
-            buckets = _SECONDS if what.endswith("_seconds") else _SIZES
-            histogram = Histogram(_name(what), _help(what), registry=self._registry, buckets=buckets)
-            self._histograms[what] = histogram
-        histogram.observe(value)
-
-    def metrics(self) -> bytes:
-        """Everything counted and measured, in Prometheus' text format."""
-        return generate_latest(self._registry)
-
-
-def _name(what: str) -> str:
-    return "ordering_" + "".join(letter if letter.isalnum() else "_" for letter in what)
-
-
-def _help(what: str) -> str:
-    return what.replace("_", " ").replace(".", " ")

@@ -18,6 +18,7 @@ import uvloop
 
 from ordering.application.failures import StoreUnavailable
 from ordering.entrypoints import container
+from ordering.entrypoints.metrics import Part
 from ordering.entrypoints.observe import ServiceObserver, configure_logging
 from ordering.entrypoints.process import CalledWrongly, StartupError, allow_descriptors, listen
 from ordering.entrypoints.protocol import NO_ROOM, Bounds
@@ -41,7 +42,7 @@ def serve(part: str, inherited: Sequence[str]) -> int:
     settings = load(os.environ).settings
     os.umask(0o077)
     listener = _listener(part, settings, handed.get("--listener"))
-    observer = ServiceObserver(configure_logging(settings.log_level, settings.log_format, part))
+    observer = ServiceObserver(configure_logging(settings.log_level, settings.log_format, part), Part(part))
     try:
         service = container.service(part, settings, observer)
     except (*container.REFUSALS, StoreUnavailable) as error:

@@ -37,10 +37,13 @@ PAGES: list[Row] = [
         answer={"service": "OrderService", "status": "running", "role": "Consumer", "consuming_topic": "order-events"},
         holds=(b'"consumer_group":', b'"processed_orders":'),
     ),
-    get("cart", "/health", answer={"status": "healthy", "causes": []}),
+    get("cart", "/health", answer={"status": "healthy", "causes": [], "codes": []}),
     get("order", "/health", answer={"status": "healthy", "consumer_running": True}),
     *(get(service, "/health/live", answer={"status": "alive"}) for service in ("cart", "order")),
-    *(get(service, "/health/ready", answer={"status": "ready", "causes": []}) for service in ("cart", "order")),
+    *(
+        get(service, "/health/ready", answer={"status": "ready", "causes": [], "codes": []})
+        for service in ("cart", "order")
+    ),
     *(
         get(service, "/metrics", replied={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
         for service in ("cart", "order")

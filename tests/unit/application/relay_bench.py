@@ -8,7 +8,8 @@ from ordering.adapters.memory.store import MemoryOrderStore
 from ordering.application.failures import RegistryUnavailable, StoreUnavailable
 from ordering.application.messages import Encoded, NewEvent, OutboxRow, OutgoingRecord, PublishResult, Stored, Write
 from ordering.application.outage_gate import BacklogLimits, OutageGate, OutagePolicy
-from ordering.application.relay_outbox import OutboxRelay, RelayLimits
+from ordering.application.relay_limits import RelayLimits
+from ordering.application.relay_outbox import OutboxRelay
 from tests.unit.application.runtime import RecordingObserver, VirtualRuntime
 
 TOPIC, SCHEMA = "things", "things-value/v1"

@@ -114,7 +114,7 @@ class RecordingObserver:
     def noted(self, what: str, **facts: object) -> None:
         pass
 
-    def counted(self, what: str, amount: int = 1) -> None:
+    def counted(self, what: str, amount: int = 1, *, of: str | None = None) -> None:
         self.counts[what] += amount
 
     def measured(self, what: str, value: float) -> None:

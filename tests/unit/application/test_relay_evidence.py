@@ -6,7 +6,7 @@ import pytest
 
 from ordering.application.messages import Acked, OutgoingRecord, PublishResult, Stored, Unsent, Write
 from ordering.application.outage_gate import OutagePolicy
-from ordering.application.relay_outbox import RelayLimits
+from ordering.application.relay_limits import RelayLimits
 from tests.unit.application.relay_bench import RelayBench, event_of, first_appearances
 from tests.unit.application.runtime import VirtualRuntime, passing, run
 

@@ -4,7 +4,7 @@ import pytest
 
 from ordering.application.messages import OutgoingRecord, PublishResult, Unsent
 from ordering.application.outage_gate import OutagePolicy
-from ordering.application.relay_outbox import RelayLimits
+from ordering.application.relay_limits import RelayLimits
 from tests.unit.application.relay_bench import RelayBench
 from tests.unit.application.runtime import VirtualRuntime, passing
 

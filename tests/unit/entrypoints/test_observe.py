@@ -17,35 +17,30 @@ def observer() -> ServiceObserver:
     return ServiceObserver(structlog.wrap_logger(structlog.testing.ReturnLogger()))
 
 
-def test_counters_and_measurements_become_metrics() -> None:
-    """Names are prefixed, and seconds get seconds' buckets."""
+async def test_counters_and_measurements_become_metrics() -> None:
+    """What the application reports shows under the names of the table."""
     told = observer()
     told.counted("events_published", 3)
     told.counted("events_published")
+    told.counted("events_held", of="corrupt")
     told.measured("commit_seconds", 0.004)
     told.measured("commit_batch", 17)
-    text = told.metrics().decode()
+    told.alarmed("relay.outage", reason="no broker")
+    text = (await told.page.text()).decode()
 
     assert "ordering_events_published_total 4.0" in text
-    assert 'ordering_commit_seconds_bucket{le="0.005"} 1.0' in text
-    assert 'ordering_commit_batch_bucket{le="32.0"} 1.0' in text
+    assert 'ordering_consumer_held_total{reason="corrupt"} 1.0' in text
+    assert 'ordering_commit_duration_seconds_bucket{le="0.005"} 1.0' in text
+    assert 'ordering_commit_batch_size_bucket{le="32.0"} 1.0' in text
+    assert 'ordering_alarms_total{event="relay.outage"} 1.0' in text
 
 
-def test_answers_are_measured_by_method_path_and_status() -> None:
-    """Paths are those of our routes, so the series are few."""
-    told = observer()
-    told.answered("POST", "/api/create-order", 201, 0.003)
-    text = told.metrics().decode()
-
-    assert 'ordering_http_seconds_count{method="POST",path="/api/create-order",status="201"} 1.0' in text
-
-
-def test_two_observers_do_not_share_figures() -> None:
+async def test_two_observers_do_not_share_figures() -> None:
     """No global registry."""
     one, other = observer(), observer()
     one.counted("events_published")
 
-    assert b"events_published" not in other.metrics()
+    assert b"ordering_events_published_total 0.0" in await other.page.text()
 
 
 @pytest.mark.parametrize(("level", "lines"), [(LogLevel.INFO, 1), (LogLevel.DEBUG, 2), (LogLevel.ERROR, 0)])

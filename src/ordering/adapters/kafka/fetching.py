@@ -42,7 +42,9 @@ class Fetcher:
             "roundrobin" not in strategy
         )
         self._diagnosis = connection.diagnosis()
-        self._consumer = connection.open(Consumer, {**config, "error_cb": self._heard}, self._diagnosis)
+        self._consumer = connection.open(
+            Consumer, {**config, "error_cb": self._heard, "on_commit": self._told}, self._diagnosis
+        )
         self._lock = threading.Lock()
         self._to_commit: dict[int, int] = {}
         self._to_assign: tuple[int, ...] = ()
@@ -217,6 +219,13 @@ class Fetcher:
         with contextlib.suppress(KafkaException):
             if places and self.down is None:
                 self._consumer.commit(offsets=places, asynchronous=True)
+
+    def _told(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
+        """Within ``poll``: what the broker did not take is told again, unless there is something newer by then."""
+        refused = [place for place in places if error is not None or place.error is not None]
+        with self._lock:
+            for place in refused:
+                self._to_commit.setdefault(place.partition, place.offset)
 
     def _places(self, partitions: Iterable[int], offset: int = 0) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition, offset) for partition in partitions]

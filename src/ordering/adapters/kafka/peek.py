@@ -11,28 +11,29 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from ordering.adapters.kafka.connection import KafkaConnection
 
 PEEK_SECONDS: Final = 2.0
+KNOWN_MAX: Final = 10_000
 
 
 class Peek:
-    """Reads single timestamps of one topic. A record never changes, so the last answer per partition is kept."""
+    """Reads single timestamps of one topic. A record never changes, so the last answers are kept."""
 
     def __init__(self, connection: KafkaConnection, topic: str) -> None:
         self._connection, self._topic = connection, topic
-        self._known: dict[int, tuple[int, int]] = {}
-        """Partition -> position, timestamp."""
+        self._known: dict[tuple[int, int], int] = {}
+        """(partition, position) -> timestamp."""
         self._consumer: Consumer | None = None
         self._thread = ThreadPoolExecutor(1, "kafka-peek")
 
     async def timestamps(self, positions: Mapping[int, int]) -> dict[int, int]:
         """The timestamp (milliseconds) of the first record from each position on, as far as the broker told within
         two seconds."""
-        missing = {number: at for number, at in positions.items() if self._known.get(number, (-1, 0))[0] != at}
+        missing = {number: at for number, at in positions.items() if (number, at) not in self._known}
         if missing:
-            loop = asyncio.get_running_loop()
-            self._known |= await loop.run_in_executor(self._thread, self._read, missing)
-        return {
-            number: known[1] for number, at in positions.items() if (known := self._known.get(number, (-1, 0)))[0] == at
-        }
+            if len(self._known) + len(missing) > KNOWN_MAX:
+                self._known.clear()
+            self._known |= await asyncio.get_running_loop().run_in_executor(self._thread, self._read, missing)
+        known = {number: self._known.get((number, at)) for number, at in positions.items()}
+        return {number: timestamp for number, timestamp in known.items() if timestamp is not None}
 
     def forget(self) -> None:
         """The log is another one."""
@@ -42,11 +43,11 @@ class Peek:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    def _read(self, positions: Mapping[int, int]) -> dict[int, tuple[int, int]]:
+    def _read(self, positions: Mapping[int, int]) -> dict[tuple[int, int], int]:
         deadline = time.monotonic() + PEEK_SECONDS
         if self._consumer is None:
             self._consumer = self._connection.open(Consumer, self._connection.peek())
-        found: dict[int, tuple[int, int]] = {}
+        found: dict[tuple[int, int], int] = {}
         self._consumer.assign([TopicPartition(self._topic, number, at) for number, at in positions.items()])
         try:
             while len(found) < len(positions) and (left := deadline - time.monotonic()) > 0:
@@ -54,8 +55,8 @@ class Peek:
                 if message is None or message.error() is not None:
                     continue
                 number = message.partition() or 0
-                if number in positions and number not in found:
-                    found[number] = (positions[number], message.timestamp()[1])
+                if number in positions and (number, positions[number]) not in found:
+                    found[number, positions[number]] = message.timestamp()[1]
                     # Its next records are of no interest, and would hide those of the others.
                     self._consumer.incremental_unassign([TopicPartition(self._topic, number)])
         except KafkaException:

@@ -269,6 +269,11 @@ class KafkaSource(_Source):
         config = connection.member(group, GroupProtocol(protocol), instance_id)
         super().__init__(connection, config, topic, now)
 
+    async def seek(self, positions: Mapping[int, int]) -> None:
+        """The broker is told, too: it may know older ones, or none any more of a group that was away for long."""
+        await super().seek(positions)
+        await self.commit({number: at for number, at in positions.items() if at})
+
     def _start(self) -> Fetcher:
         fetcher = Fetcher(self._connection, self._config, self._topic, self._backlog, self._tell)
         fetcher.join_group()

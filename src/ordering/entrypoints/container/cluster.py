@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ordering.adapters.avro.confluent import ConfluentRegistry
 from ordering.adapters.kafka.connection import KafkaConnection
+from ordering.adapters.kafka.group_lag import KafkaGroupLag
 from ordering.adapters.kafka.publisher import KafkaPublisher
 from ordering.adapters.kafka.source import KafkaReader, KafkaSource
 from ordering.adapters.system import SystemRuntime
@@ -39,6 +40,14 @@ def cluster_cart(settings: Settings, observer: ServiceObserver, exits: AsyncExit
             connection(settings),
             settings.topic,
             replaced=lambda reason: observer.alarmed("producer.replaced", topic=settings.topic, reason=reason),
+        ),
+        group_lags=lambda: opened(
+            exits,
+            KafkaGroupLag,
+            connection(settings),
+            settings.consumer_group,
+            settings.topic,
+            SystemRuntime().now,
         ),
     )
     return cart, opening

@@ -6,10 +6,12 @@ from typing import Final
 
 from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.adapters.sqlite.log import SqlitePublisher, SqliteSource, log_path
+from ordering.adapters.sqlite.positions import SqlitePositions
 from ordering.adapters.sqlite.store import SqliteOrderStore
 from ordering.adapters.sqlite.views import SqliteViews
 from ordering.adapters.system import SystemRuntime
 from ordering.application.failures import Refused
+from ordering.application.group_lag import PositionLag
 from ordering.entrypoints.container.opening import opened
 from ordering.entrypoints.container.parts import Cart, Order, cart_of, order_of
 from ordering.entrypoints.observe import ServiceObserver
@@ -27,6 +29,12 @@ def embedded_cart(settings: Settings, observer: ServiceObserver, exits: AsyncExi
         registry=BuiltInRegistry,
         store=lambda: order_store(settings, exits),
         publisher=lambda: opened(exits, SqlitePublisher.open, settings.log_dir, settings.topic, settings.partitions),
+        group_lags=lambda: PositionLag(
+            settings.consumer_group,
+            settings.topic,
+            SqlitePositions(settings.order_dir / VIEW_FILE).positions,
+            log_source(settings, exits),
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from ordering.adapters.memory.log import MemoryLog, MemoryPublisher, MemorySourc
 from ordering.adapters.memory.store import MemoryOrderStore
 from ordering.adapters.memory.views import MemoryViews
 from ordering.adapters.system import SystemRuntime
+from ordering.application.group_lag import PositionLag
 from ordering.entrypoints.container.parts import Cart, Order, cart_of, order_of
 from ordering.entrypoints.observe import ServiceObserver
 from ordering.entrypoints.settings import Settings
@@ -17,6 +18,7 @@ def memory(settings: Settings, observer: ServiceObserver) -> tuple[Cart, Order]:
     def source() -> MemorySource:
         return MemorySource(log, settings.consumer_group, SystemRuntime().now)
 
+    views = MemoryViews()
     return (
         cart_of(
             settings,
@@ -24,6 +26,7 @@ def memory(settings: Settings, observer: ServiceObserver) -> tuple[Cart, Order]:
             registry=BuiltInRegistry,
             store=MemoryOrderStore,
             publisher=lambda: MemoryPublisher(log),
+            group_lags=lambda: PositionLag(settings.consumer_group, settings.topic, views.positions, source()),
         ),
-        order_of(settings, observer, registry=BuiltInRegistry, views=MemoryViews, source=source, log_view=source),
+        order_of(settings, observer, registry=BuiltInRegistry, views=lambda: views, source=source, log_view=source),
     )

@@ -3,7 +3,7 @@ first request.
 """
 
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from random import Random
 from typing import Final, Protocol
@@ -17,8 +17,8 @@ from ordering.application.change_status import ChangeStatus
 from ordering.application.commands import ChangeRecorder, IdempotencyKeys
 from ordering.application.consume_events import EventConsumer
 from ordering.application.dead_letters import HeldRecords
-from ordering.application.failures import BrokerUnavailable, LogChanged
 from ordering.application.group_commit import CommitLimits, GroupCommit
+from ordering.application.group_lag import PositionLag
 from ordering.application.housekeeping import Retention, Trimmer
 from ordering.application.outage_gate import BacklogLimits, OutageGate
 from ordering.application.place_order import PlaceOrder
@@ -29,6 +29,7 @@ from ordering.application.ports import (
     EventPublisher,
     EventSource,
     Generations,
+    GroupLags,
     Housekeeping,
     Journal,
     OrderRepository,
@@ -40,9 +41,11 @@ from ordering.application.ports import (
     SchemaIds,
 )
 from ordering.application.queries import OrderDetails, ReadStats, TopicIds
-from ordering.application.relay_outbox import OutboxRelay, RelayLimits
+from ordering.application.relay_limits import RelayLimits
+from ordering.application.relay_outbox import OutboxRelay
 from ordering.application.waiters import Waiters
 from ordering.domain.generation import Randomness
+from ordering.entrypoints.container.causes import CartCauses, Causes, OrderCauses
 from ordering.entrypoints.http.admission import Admission, AdmissionLimits, Load
 from ordering.entrypoints.http.cart_api import create_cart_app
 from ordering.entrypoints.http.options import HttpOptions, Surroundings
@@ -57,8 +60,6 @@ EVENT_SOURCE: Final = "urn:ordering:cart"
 
 PUBLISHES_AT_ONCE: Final = 4
 """Batches under way to a broker: one slow partition leader must not hold up the others. A file takes one at a time."""
-
-Causes = Callable[[], Awaitable[Sequence[str]]]
 
 
 class OrderStore(OrderRepository, BatchWriter, Outbox, Journal, Housekeeping, RelayLease, Protocol):
@@ -123,7 +124,14 @@ def _http_options(settings: Settings, service: str) -> HttpOptions:
 
 
 def _surroundings(causes: Causes, observer: ServiceObserver, runtime: Runtime) -> Surroundings:
-    return Surroundings(causes, observer.metrics, runtime.new_id, observer.request_failed, observer.answered)
+    return Surroundings(
+        causes,
+        observer.page.text,
+        runtime.new_id,
+        observer.request_failed,
+        observer.answered,
+        observer.serves,
+    )
 
 
 def _admission(
@@ -131,48 +139,6 @@ def _admission(
 ) -> Admission:
     limits = AdmissionLimits(settings.admission_max, settings.admission_seconds)
     return Admission(app, limits, load, runtime.new_id, lambda: observer.counted("http_refused"))
-
-
-# ---------------------------------------------------------------------------------------------- readiness
-
-
-class _CartCauses:
-    """What keeps the cart service from being ready."""
-
-    def __init__(self, gate: OutageGate, commit: GroupCommit) -> None:
-        self._gate, self._commit = gate, commit
-
-    async def __call__(self) -> Sequence[str]:
-        return [cause for cause in (self._gate.closed, self._commit.trouble) if cause is not None]
-
-
-class _OrderCauses:
-    """What keeps the order service from being ready. A read model in a file is filled by one instance alone, so that
-    one must read every partition: what another member of the group reads would be missing here."""
-
-    def __init__(self, consumer: EventConsumer, log_view: EventSource, settings: Settings) -> None:
-        self._consumer, self._log_view = consumer, log_view
-        self._alone = settings.order_database is None
-
-    async def __call__(self) -> Sequence[str]:
-        if self._consumer.trouble is not None:
-            return [self._consumer.trouble]
-        return await self._unread() if self._alone else []
-
-    async def _unread(self) -> Sequence[str]:
-        try:
-            partitions = len(await self._log_view.end_offsets())
-        except BrokerUnavailable as error:
-            return [error.reason]
-        except LogChanged as error:
-            return [str(error)]
-        held = len(self._consumer.assigned)
-        if held >= partitions:
-            return []
-        return [
-            f"this instance reads {held} of {partitions} partitions: a read model in a file needs all of them, "
-            "so it must be the only member of its consumer group"
-        ]
 
 
 # ---------------------------------------------------------------------------------------------- the containers
@@ -197,6 +163,7 @@ class Cart(Common):
     topic = settings.provided.topic
     store: providers.Provider[OrderStore] = providers.Dependency()
     publisher: providers.Provider[EventPublisher] = providers.Dependency()
+    group_lags: providers.Provider[GroupLags] = providers.Dependency()  # of those who follow the events
 
     gate: providers.Provider[OutageGate] = providers.Singleton(_gate, settings)
     relay: providers.Provider[OutboxRelay] = providers.Singleton(
@@ -231,9 +198,8 @@ class Cart(Common):
         ChangeStatus, store, commit, gate, keys, recorder, codec
     )
 
-    surroundings: providers.Provider[Surroundings] = providers.Singleton(
-        _surroundings, providers.Singleton(_CartCauses, gate, commit), observer, runtime
-    )
+    causes: providers.Provider[Causes] = providers.Singleton(CartCauses, gate, commit, relay)
+    surroundings: providers.Provider[Surroundings] = providers.Singleton(_surroundings, causes, observer, runtime)
     options: providers.Provider[HttpOptions] = providers.Singleton(_http_options, settings, "CartService")
     app: providers.Provider[OrderingApp] = providers.Singleton(
         create_cart_app, place_order, change_status, options, surroundings
@@ -270,9 +236,12 @@ class Order(Common):
     topic_ids: providers.Provider[TopicIds] = providers.Singleton(TopicIds, views, log_view, waiters, runtime, topic)
     read_stats: providers.Provider[ReadStats] = providers.Singleton(ReadStats, views, log_view, topic)
 
-    surroundings: providers.Provider[Surroundings] = providers.Singleton(
-        _surroundings, providers.Singleton(_OrderCauses, consumer, log_view, settings), observer, runtime
+    group_lags: providers.Provider[GroupLags] = providers.Singleton(
+        PositionLag, settings.provided.consumer_group, topic, views.provided.positions, log_view
     )
+
+    causes: providers.Provider[Causes] = providers.Singleton(OrderCauses, consumer, log_view, waiters, settings)
+    surroundings: providers.Provider[Surroundings] = providers.Singleton(_surroundings, causes, observer, runtime)
     options: providers.Provider[HttpOptions] = providers.Singleton(_http_options, settings, "OrderService")
     app: providers.Provider[OrderingApp] = providers.Singleton(
         create_order_app,
@@ -303,6 +272,7 @@ def cart_of(
     registry: Callable[[], Registry],
     store: Callable[[], OrderStore],
     publisher: Callable[[], EventPublisher],
+    group_lags: Callable[[], GroupLags],
 ) -> Cart:
     """The cart service on these adapters, each made when it is first needed."""
     return Cart(
@@ -311,6 +281,7 @@ def cart_of(
         registry=providers.Singleton(registry),
         store=providers.Singleton(store),
         publisher=providers.Singleton(publisher),
+        group_lags=providers.Singleton(group_lags),
     )
 
 

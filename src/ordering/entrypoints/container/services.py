@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from ordering.application.failures import StoreUnavailable
 from ordering.entrypoints.container import kill_points
 from ordering.entrypoints.container.embedded import embedded_cart, embedded_order
+from ordering.entrypoints.container.gauges import show_cart, show_order
 from ordering.entrypoints.container.opening import Opening, extra
 from ordering.entrypoints.container.parts import Cart, Order
 from ordering.entrypoints.observe import ServiceObserver
@@ -47,8 +48,10 @@ def _order(settings: Settings, observer: ServiceObserver, exits: AsyncExitStack)
 def cart_service(cart: Cart, exits: AsyncExitStack, opening: Opening = ()) -> Service:
     """Committer, relay and trimmer beside the HTTP app; a stop stores what is queued and publishes what is stored."""
     commit, relay, store = cart.commit(), cart.relay(), cart.store()
+    page = show_cart(cart)
 
     async def give_up_the_lease() -> None:
+        await page.close()
         with contextlib.suppress(StoreUnavailable):  # it expires by itself
             await store.release()
 
@@ -79,9 +82,7 @@ def order_service(order: Order, exits: AsyncExitStack, opening: Opening = ()) ->
     async def nothing_waits(_seconds: float) -> bool:
         return True
 
-    async def no_farewell() -> None:
-        return
-
+    page = show_order(order)
     consumer, views, waiters = order.consumer(), order.views(), order.waiters()
     return Service(
         app=order.admitted(),
@@ -90,6 +91,6 @@ def order_service(order: Order, exits: AsyncExitStack, opening: Opening = ()) ->
         finishing=frozenset(),
         stop=waiters.stop,
         drain=nothing_waits,
-        farewell=no_farewell,
+        farewell=page.close,
         exits=exits,
     )

@@ -1,9 +1,10 @@
 """What both services answer besides their business: who they are, how they are, their metrics."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
+from ordering.application.causes import Cause, CauseCode
 from ordering.entrypoints.http.openapi import Documentation
 from ordering.entrypoints.http.options import HttpOptions, Surroundings
 from ordering.entrypoints.http.replies import Reply
@@ -28,8 +29,8 @@ def service_routes(
         return Reply(200, encode(await info()), call.request_id)
 
     async def read_health(call: Call) -> Reply:
-        causes = list(await around.causes())
-        health = Health("degraded" if causes else "healthy", options.service, causes)
+        causes = await around.causes()
+        health = Health("degraded" if causes else "healthy", options.service, *_told(causes))
         if consumer_running is not None:
             health.consumer_running = consumer_running()
         return Reply(200, encode(health), call.request_id)
@@ -38,12 +39,12 @@ def service_routes(
         return Reply(200, encode(Liveness("alive")), call.request_id)
 
     async def read_readiness(call: Call) -> Reply:
-        causes = list(await around.causes())
-        body = encode(Readiness("not-ready" if causes else "ready", causes))
+        causes = await around.causes()
+        body = encode(Readiness("not-ready" if causes else "ready", *_told(causes)))
         return Reply(503 if causes else 200, body, call.request_id, extra=_RETRY_AFTER if causes else ())
 
     async def read_metrics(call: Call) -> Reply:
-        return Reply(200, around.metrics(), call.request_id, media_type=_METRICS_TYPE.encode("ascii"))
+        return Reply(200, await around.metrics(), call.request_id, media_type=_METRICS_TYPE.encode("ascii"))
 
     return [
         Route("GET", "/", read_info, "info", Documentation("What answers here", "Names and places.", _TAG, info_model)),
@@ -52,6 +53,11 @@ def service_routes(
         Route("GET", "/health/ready", read_readiness, "health_ready", _READY),
         Route("GET", "/metrics", read_metrics, "metrics", _METRICS),
     ]
+
+
+def _told(causes: Sequence[Cause]) -> tuple[list[str], list[CauseCode]]:
+    """For people and for programs, in the same order."""
+    return [cause.reason for cause in causes], [cause.code for cause in causes]
 
 
 _RETRY_AFTER = ((b"retry-after", b"1"),)

@@ -5,6 +5,8 @@ from typing import Final
 
 import attrs
 
+from ordering.application.causes import Cause
+
 BODY_BYTES_MAX: Final = 256 * 1024
 
 
@@ -32,8 +34,12 @@ def _no_error(_request_id: str, _error: BaseException) -> None:
     """Forget an unexpected failure (for tests; the container passes a log)."""
 
 
-def _no_answer(_method: str, _path: str, _status: int, _seconds: float) -> None:
+def _no_answer(_method: str, _path: str, _status: int, _seconds: float | None, _code: str | None) -> None:
     """Count nothing."""
+
+
+def _no_route(_method: str, _path: str, _status: int) -> None:
+    """Expect nothing."""
 
 
 @attrs.frozen
@@ -41,12 +47,15 @@ class Surroundings:
     """What the HTTP side reports to and asks besides its use cases; it never logs or measures by itself.
 
     ``causes`` names what keeps the service from being ready (nothing: it is ready). ``metrics`` is the Prometheus
-    text. ``on_error`` hears of every 500 with its request id; ``on_answer`` of each answer of a documented route:
-    method, route, status, seconds.
+    text. ``on_error`` hears of every 500 with its request id; ``on_answer`` of each answer: method as it came, path
+    (a client's own words if it is none of our routes), status, seconds (None if nobody measured) and, of a refusal, the
+    code of its problem document. ``on_route`` hears of each documented route before the first request: method, path,
+    status of success.
     """
 
-    causes: Callable[[], Awaitable[Sequence[str]]]
-    metrics: Callable[[], bytes]
+    causes: Callable[[], Awaitable[Sequence[Cause]]]
+    metrics: Callable[[], Awaitable[bytes]]
     new_request_id: Callable[[], str]
     on_error: Callable[[str, BaseException], None] = _no_error
-    on_answer: Callable[[str, str, int, float], None] = _no_answer
+    on_answer: Callable[[str, str, int, float | None, str | None], None] = _no_answer
+    on_route: Callable[[str, str, int], None] = _no_route

@@ -9,7 +9,7 @@ from litestar.exceptions import HTTPException
 
 from ordering.application.errors import Failure, PreconditionFailed, VersionNotReached
 from ordering.domain.errors import Code, IllegalTransition, InvalidInput, OrderingError
-from ordering.entrypoints.http.replies import PROBLEM, Lines, Reply, etag
+from ordering.entrypoints.http.replies import Lines, Problem, Reply, etag
 from ordering.entrypoints.http.requests import HOST_FAULT
 from ordering.entrypoints.http.schemas import FaultBody, ProblemBody, encode
 
@@ -115,4 +115,4 @@ def _problem(code: Code, message: str) -> ProblemBody:
 
 
 def _reply(body: ProblemBody, request_id: str, extra: Lines = ()) -> Reply:
-    return Reply(body.status, encode(body), request_id, media_type=PROBLEM, extra=extra)
+    return Problem(body.status, body.code, encode(body), request_id, extra)

@@ -23,6 +23,9 @@ class Reply(ASGIResponse):
 
     __slots__ = ("cache", "extra", "media_type", "request_id")
 
+    code: str | None = None
+    """The code of the problem document that this is, if it is one."""
+
     def __init__(
         self,
         status: int,
@@ -61,6 +64,16 @@ class Reply(ASGIResponse):
     def to_asgi_response(self, *_: object, **__: object) -> "Reply":
         """Litestar asks exception handlers' answers for this; a Reply is one already."""
         return self
+
+
+class Problem(Reply):
+    """A problem document."""
+
+    __slots__ = ("code",)
+
+    def __init__(self, status: int, code: str, body: bytes, request_id: str, extra: Lines = ()) -> None:
+        super().__init__(status, body, request_id, media_type=PROBLEM, extra=extra)
+        self.code = code
 
 
 class StreamedReply(Reply):

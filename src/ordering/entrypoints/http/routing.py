@@ -99,6 +99,9 @@ def build_app(
     )
     app._short_ways = {way: answering[way] for way in hot}
     app._border = _border(options, cors, around)
+    for route in routes:
+        if route.documentation is not None:
+            around.on_route(route.method, route.path, route.documentation.status)
     app.document = document
     return app
 
@@ -117,7 +120,7 @@ def _border(options: HttpOptions, cors: "CORSConfig | None", around: Surrounding
             if cors is not None and scope.get("method") == "OPTIONS":
                 check_preflight(scope, cors)
         except OrderingError as error:
-            return refusal(error, Call(scope, receive, around.new_request_id).request_id)
+            return _counted(around, scope, refusal(error, Call(scope, receive, around.new_request_id).request_id))
         return None
 
     return refused
@@ -143,7 +146,7 @@ def _answering(route: Route, options: HttpOptions, around: Surroundings) -> Answ
         except Exception as error:  # the border: nothing unexpected may reach a client
             around.on_error(call.request_id, error)
             reply = internal_error(call.request_id)
-        on_answer(method, path, reply.status_code, perf_counter() - began)
+        on_answer(method, path, reply.status_code, perf_counter() - began, reply.code)
         return reply
 
     return answer
@@ -162,10 +165,10 @@ def _handlers(route: Route, answering: Answering) -> list[HTTPRouteHandler]:
 def _refused(around: Surroundings) -> Callable[[Request[Any, Any, Any], HTTPException], Any]:
     def answer(request: Request[Any, Any, Any], error: HTTPException) -> Any:  # noqa: ANN401 -- a Reply
         call = Call(request.scope, request.receive, around.new_request_id)
-        if error.status_code >= 500:
-            around.on_error(call.request_id, error)
-            return internal_error(call.request_id)
-        return framework_refusal(error, call.request_id)
+        if error.status_code < 500:
+            return _counted(around, call.scope, framework_refusal(error, call.request_id))
+        around.on_error(call.request_id, error)
+        return _counted(around, call.scope, internal_error(call.request_id))
 
     return answer
 
@@ -174,6 +177,12 @@ def _failed(around: Surroundings) -> Callable[[Request[Any, Any, Any], Exception
     def answer(request: Request[Any, Any, Any], error: Exception) -> Any:  # noqa: ANN401 -- a Reply
         call = Call(request.scope, request.receive, around.new_request_id)
         around.on_error(call.request_id, error)
-        return internal_error(call.request_id)
+        return _counted(around, call.scope, internal_error(call.request_id))
 
     return answer
+
+
+def _counted(around: Surroundings, scope: "Scope", reply: Reply) -> Reply:
+    """Count an answer that no endpoint has given."""
+    around.on_answer(str(scope.get("method", "")), scope["path"], reply.status_code, None, reply.code)
+    return reply

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from ordering.application.causes import CauseCode
 from ordering.domain.currencies import CURRENCIES
 from ordering.domain.errors import Code
 from ordering.domain.fields import ID_LENGTH_MAX
@@ -242,12 +243,16 @@ class OrderInfo(CartInfo):
     processed_orders: Annotated[int | None, Meta(description="null while the figures cannot be read")]
 
 
+_CODES: Final = "Of each cause, in the same order: for programs, and to look up in docs/operations.md."
+
+
 class Health(Struct):
     """A summary for people; orchestrators ask /health/live and /health/ready."""
 
     status: Annotated[str, Meta(description="healthy, or degraded if there are causes", examples=["healthy"])]
     service: str
     causes: list[str]
+    codes: Annotated[list[CauseCode], Meta(description=_CODES)]
     consumer_running: bool | UnsetType = UNSET
 
 
@@ -262,6 +267,7 @@ class Readiness(Struct):
 
     status: Annotated[str, Meta(description="ready or not-ready", examples=["ready"])]
     causes: list[str]
+    codes: Annotated[list[CauseCode], Meta(description=_CODES)]
 
 
 # ---------------------------------------------------------------------------------------------- rendering
