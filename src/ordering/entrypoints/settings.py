@@ -216,6 +216,12 @@ class Settings(ClusterSettings):
         return Mode.CLUSTER if self.kafka_bootstrap_servers else Mode.EMBEDDED
 
     @property
+    def lag_groups(self) -> tuple[str, ...]:
+        """The consumer groups whose lag can be seen from outside: the order service's, and others that were named."""
+        others = self.kafka_lag_groups if self.effective_mode is Mode.CLUSTER else ()
+        return tuple(dict.fromkeys((self.consumer_group, *others)))
+
+    @property
     def cart_database(self) -> str | None:
         """The PostgreSQL URL of the cart service's store; None: it is a file."""
         return self._postgres(self.cart_database_url)

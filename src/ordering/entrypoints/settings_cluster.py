@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import attrs
 
-from ordering.entrypoints.settings_values import Kind, Option, Secret, choice, flag, text, whole
+from ordering.entrypoints.settings_values import Kind, Option, Secret, choice, flag, text, text_list, whole
 
 
 def setting(name: str, kind: Kind, default: object, meaning: str, *, secret: Secret = Secret.NOTHING) -> Any:  # noqa: ANN401 -- as attrs.field
@@ -62,6 +62,12 @@ class ClusterSettings:
         None,
         "static membership: one fixed name per instance; a restart within the session (10 s; with `consumer` the "
         "broker's) then moves no partition",
+    )
+    kafka_lag_groups: tuple[str, ...] = setting(
+        "KAFKA_LAG_GROUPS",
+        text_list(),
+        (),
+        "further consumer groups of the topic whose lag the cart service's metrics show, separated by commas",
     )
     kafka_security_protocol: SecurityProtocol = setting(
         "KAFKA_SECURITY_PROTOCOL", choice(SecurityProtocol), SecurityProtocol.PLAINTEXT, "how brokers are talked to"

@@ -1,42 +1,38 @@
 """How far the consumer groups of a topic are behind, by the positions they told the broker: a dead member's stay."""
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
 
+from ordering.adapters.kafka.committed import Committed
 from ordering.adapters.kafka.connection import KafkaConnection
 from ordering.adapters.kafka.inquiries import Inquiries
 from ordering.adapters.kafka.peek import Peek
 from ordering.application.messages import Lag
 
-GROUPS_MAX: Final = 20
-
 
 class KafkaGroupLag:
     """GroupLags from outside any group.
 
-    ``group`` is always told, also when nobody has ever read in its name (then it is behind by everything); of the
-    others those that have positions in the topic, the first ``GROUPS_MAX`` by name. ``now`` is UTC microseconds.
+    Each of ``groups`` is told, also one in whose name nobody has ever read: it is behind by everything. ``now`` is UTC
+    microseconds.
     """
 
-    def __init__(self, connection: KafkaConnection, group: str, topic: str, now: Callable[[], int]) -> None:
+    def __init__(self, connection: KafkaConnection, groups: Sequence[str], topic: str, now: Callable[[], int]) -> None:
         """Connects to nothing before the first question."""
-        self._group, self._now = group, now
+        self._groups, self._now = groups, now
         self._inquiries = Inquiries(connection, topic)
+        self._committed = Committed(connection, topic)
         self._peek = Peek(connection, topic)
 
     async def close(self) -> None:
         """Let go of the connections."""
         await self._peek.close()
+        await self._committed.close()
         await self._inquiries.close()
 
     async def lags(self) -> Mapping[str, Lag]:
         partitions = range((await self._inquiries.facts()).partitions)
-        positions = {self._group: await self._inquiries.committed(self._group, partitions)}
-        for group in sorted(set(await self._inquiries.groups()) - {self._group}):
-            if len(positions) == GROUPS_MAX:
-                break
-            if found := await self._inquiries.committed(group, partitions):
-                positions[group] = found
+        positions = {group: await self._committed.positions(group, partitions) for group in self._groups}
+        # The end is asked for after the positions, so that no group is ahead of it.
         begins, ends = await self._inquiries.begins(partitions), await self._inquiries.ends(partitions)
         return {group: await self._lag(reached, begins, ends) for group, reached in positions.items()}
 

@@ -7,14 +7,7 @@ from concurrent.futures import Future
 from typing import Any, Final, TypeVar
 
 import attrs
-from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
-    IsolationLevel,
-    KafkaError,
-    KafkaException,
-    TopicCollection,
-    TopicPartition,
-)
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin import OffsetSpec as _OffsetSpec  # type: ignore[attr-defined]  # exported, but not by name
 
@@ -86,20 +79,6 @@ class Inquiries:
     async def begins(self, partitions: Iterable[int]) -> dict[int, int]:
         """The first offset each partition still holds, or its end if it holds nothing."""
         return await self._offsets(partitions, OffsetSpec.earliest())
-
-    async def groups(self) -> list[str]:
-        """Every consumer group that we may know of, living or not, whatever it reads. Raises BrokerUnavailable."""
-        listed = self._open().list_consumer_groups(request_timeout=ANSWER_SECONDS)
-        return [group.group_id for group in (await self._answer(listed)).valid]
-
-    async def committed(self, group: str, partitions: Iterable[int]) -> dict[int, int]:
-        """How far a group told the broker it has come; partitions of which it told nothing are left out. Raises
-        BrokerUnavailable."""
-        places = [TopicPartition(self._topic, partition) for partition in partitions]
-        request = ConsumerGroupTopicPartitions(group, places)
-        asked = self._open().list_consumer_group_offsets([request], request_timeout=ANSWER_SECONDS)
-        found = (await self._answer(asked[group], about=f"group {group}: ")).topic_partitions or []
-        return {place.partition: place.offset for place in found if place.offset >= 0 and place.error is None}
 
     async def _offsets(self, partitions: Iterable[int], wanted: object) -> dict[int, int]:
         places = {TopicPartition(self._topic, partition): wanted for partition in partitions}

@@ -45,7 +45,7 @@ def cluster_cart(settings: Settings, observer: ServiceObserver, exits: AsyncExit
             exits,
             KafkaGroupLag,
             connection(settings),
-            settings.consumer_group,
+            settings.lag_groups,
             settings.topic,
             SystemRuntime().now,
         ),

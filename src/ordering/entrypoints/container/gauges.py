@@ -26,7 +26,7 @@ def show_cart(cart: Cart) -> Page:
     page.watch(table.DELIVERABLE, lambda: gate.undeliverable is None)
     page.watch(table.LEASE, lambda: relay.leading)
     _sample(page, "outbox", _OutboxFigures(cart.store(), cart.runtime()), _OutboxFigures.gauges)
-    _show_lag(page, settings, cart.group_lags())
+    _show_lag(page, settings.lag_groups, cart.group_lags())
     return page
 
 
@@ -40,7 +40,7 @@ def show_order(order: Order) -> Page:
     page.watch(table.CONSUMING, lambda: consumer.trouble is None)
     page.watch(table.WAITERS, lambda: waiters.count)
     _sample(page, "read-model", _ReadModelFigures(order.views()), _ReadModelFigures.gauges)
-    _show_lag(page, settings, order.group_lags())
+    _show_lag(page, (settings.consumer_group,), order.group_lags())
     return page
 
 
@@ -50,9 +50,9 @@ def _show_service(page: Page, settings: Settings, part: Part, causes: Causes) ->
     page.sample("readiness", readiness, {table.READY: _NO_LABELS, table.NOT_READY: readiness.labels})
 
 
-def _show_lag(page: Page, settings: Settings, groups: GroupLags) -> None:
-    own = ((settings.consumer_group,),)
-    page.sample("lag", _LagFigures(groups), {table.LAG_EVENTS: own, table.LAG_SECONDS: own})
+def _show_lag(page: Page, names: Sequence[str], groups: GroupLags) -> None:
+    labels = tuple((name,) for name in names)
+    page.sample("lag", _LagFigures(groups), {table.LAG_EVENTS: labels, table.LAG_SECONDS: labels})
 
 
 def _sample(page: Page, source: str, take: "_OutboxFigures | _ReadModelFigures", gauges: Sequence[Gauge]) -> None:

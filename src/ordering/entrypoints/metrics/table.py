@@ -1,8 +1,8 @@
 """Every metric of the system, declared: name, label, meaning, and which service's page shows it.
 
 Names follow Prometheus' conventions (base units, ``_total`` for counters). A label only takes values from a list that
-is written in our code, with one exception: ``group`` names the consumer groups of the topic, twenty at most. So the
-number of series does not depend on what clients send. docs/operations.md explains each metric; a test compares.
+is written in our code, or in the settings (``group``), so the number of series does not depend on what clients send.
+docs/operations.md explains each metric; a test compares.
 """
 
 from collections.abc import Mapping, Sequence
