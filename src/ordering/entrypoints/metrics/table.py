@@ -204,7 +204,9 @@ LAG_SECONDS: Final = Gauge(
 )
 QUEUE_LENGTH: Final = Gauge("ordering_commit_queue_length", "Changes that wait to be stored.", CART)
 QUEUE_AGE: Final = Gauge(
-    "ordering_commit_queue_age_seconds", "How long the oldest change has waited for the store, in its hands or not; 0 if none.", CART
+    "ordering_commit_queue_age_seconds",
+    "How long the oldest change has waited for the store, in its hands or not; 0 if none.",
+    CART,
 )
 GATE_OPEN: Final = Gauge("ordering_gate_open", "1 while new changes are taken, 0 while they are refused.", CART)
 DELIVERABLE: Final = Gauge("ordering_events_deliverable", "1 while events reach the log.", CART)
