@@ -14,6 +14,7 @@ import random
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import count
@@ -58,11 +59,10 @@ Filled = Callable[[], Awaitable[int]]
 
 @attrs.define
 class Answers:
-    """What readers and writers were told."""
+    """What clients were told: milliseconds by what they asked for, and failures."""
 
-    milliseconds: list[float] = attrs.Factory(list)
+    milliseconds: dict[str, list[float]] = attrs.Factory(lambda: defaultdict(list))
     failures: list[str] = attrs.Factory(list)
-    placed: int = 0
 
 
 @attrs.define
@@ -113,52 +113,59 @@ async def fill_topic(settings: Mapping[str, str], events: int) -> list[str]:
 # ---------------------------------------------------------------------------------------------- readers
 
 
-async def ask_all_the_time(system: System, ids: list[str], rate: float, answers: Answers) -> None:
-    """Open loop: details of an order, now and then a page of all ids, now and then a new order."""
+Ask = Callable[[int], Awaitable[int]]
+"""One request of a running number; the status."""
+
+
+def questions(system: System, ids: list[str]) -> dict[str, tuple[float, int, Ask]]:
+    """What is asked how often a second, and the status that is due."""
     cart, order = (Connection(int(url.rsplit(":", 1)[1])) for url in (system.cart, system.order))
-    choice, began = random.Random(1), time.perf_counter()
+    choice, run = random.Random(1), time.time_ns()
+
+    async def details(_number: int) -> int:
+        return (await order.ask("GET", f"/api/order-details?orderId={choice.choice(ids)}"))[0]
+
+    async def place(number: int) -> int:
+        return (await cart.ask("POST", "/api/create-order", cart_of(f"during-{run}-{number}").encode()))[0]
+
+    async def page(_number: int) -> int:  # its answer comes in chunks, which the small client does not know
+        url = f"{system.order}/api/getAllOrderIdsFromTopic?topicName={TOPIC}&limit=1000"
+        return (await asyncio.to_thread(system.call, "GET", url))[0]
+
+    return {"details": (100.0, 200, details), "new orders": (5.0, 201, place), "pages of ids": (2.0, 200, page)}
+
+
+async def keep_asking(what: str, rate: float, due_status: int, ask: Ask, answers: Answers) -> None:
+    """Open loop: each request has its time, whatever the one before it did."""
+    began = time.perf_counter()
     for number in count():
         due = began + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        if number % 20 == 7:
-            placed = f"during-{number}-{time.time_ns()}"
-            await _ask(cart, 201, due, answers, "POST", "/api/create-order", cart_of(placed).encode())
-            answers.placed += 1
-        elif number % 50 == 11:
-            url = f"{system.order}/api/getAllOrderIdsFromTopic?topicName={TOPIC}&limit=1000"
-            status, told = await asyncio.to_thread(system.call, "GET", url)  # its answer comes in chunks
-            answers.milliseconds.append((time.perf_counter() - due) * 1e3)
-            if status != 200:
-                answers.failures.append(f"GET {url}: {status} {told}")
-        else:
-            await _ask(order, 200, due, answers, "GET", f"/api/order-details?orderId={choice.choice(ids)}")
-
-
-async def _ask(
-    connection: Connection, wanted: int, due: float, answers: Answers, method: str, path: str, body: bytes = b""
-) -> None:
-    try:
-        status, told = await connection.ask(method, path, body)
-    except (OSError, asyncio.IncompleteReadError) as error:
-        answers.failures.append(f"{method} {path}: {error!r}")
-        return
-    answers.milliseconds.append((time.perf_counter() - due) * 1e3)
-    if status != wanted:
-        answers.failures.append(f"{method} {path}: {status} {told[:200]!r}")
+        try:
+            status = await ask(number)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            answers.failures.append(f"{what}: {error!r}")
+            continue
+        answers.milliseconds[what].append((time.perf_counter() - due) * 1e3)
+        if status != due_status:
+            answers.failures.append(f"{what}: {status}")
 
 
 @contextlib.asynccontextmanager
-async def asked(system: System, ids: list[str], rate: float) -> AsyncIterator[Answers]:
-    """Readers at work."""
+async def asked(system: System, ids: list[str]) -> AsyncIterator[Answers]:
+    """Clients at work."""
     answers = Answers()
-    asking = asyncio.create_task(ask_all_the_time(system, ids, rate, answers))
+    asking = [
+        asyncio.create_task(keep_asking(what, *question, answers)) for what, question in questions(system, ids).items()
+    ]
     try:
         yield answers
     finally:
-        asking.cancel()
-        await asyncio.wait([asking])
-        if not asking.cancelled() and (error := asking.exception()) is not None:
-            raise error
+        for task in asking:
+            task.cancel()
+        for outcome in await asyncio.gather(*asking, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
 
 
 # ---------------------------------------------------------------------------------------------- the rebuild
@@ -261,7 +268,7 @@ def services(events: int) -> Iterator[Place]:
 # ---------------------------------------------------------------------------------------------- all of it
 
 
-async def measure(place: Place, data: Path, events: int, rate: float) -> bool:
+async def measure(place: Place, data: Path, events: int) -> bool:
     """From an empty log to the report; whether nothing failed and nothing differed."""
     began = time.perf_counter()
     ids = await place.fill()
@@ -269,10 +276,10 @@ async def measure(place: Place, data: Path, events: int, rate: float) -> bool:
     with running(data, **place.settings) as system:
         took = await read_all(system, events)
         print(f"order service: all of it read in {took:.0f} s ({events / took:,.0f}/s)", flush=True)
-        async with asked(system, ids, rate) as calm:
+        async with asked(system, ids) as calm:
             await asyncio.sleep(CALM_SECONDS)
         env = {**environment(data, **place.settings), "NO_COLOR": "1"}
-        async with asked(system, ids, rate) as answers:
+        async with asked(system, ids) as answers:
             report, memory = await rebuild(env, events, place.filled, lambda line: print(f"  {line}", flush=True))
         totals = await asyncio.to_thread(system.call, "GET", f"{system.order}/api/stats?ids=false")
         assert system.stop() == 0
@@ -300,11 +307,10 @@ def tell(report: dict[str, Any], memory: Memory, calm: Answers, answers: Answers
     end = max(mib for _, mib in memory.seen)
     print(f"memory: at most {memory.by(0.1):.0f} MiB up to 10 % of the log, {memory.by(1.0):.0f} MiB in the end")
     for name, found in (("before", calm), ("during", answers)):
-        p50, p99 = (percentile(found.milliseconds, share) for share in (0.5, 0.99))
-        print(
-            f"requests {name}: {len(found.milliseconds):,} ({found.placed:,} new orders), p50 {p50:.1f} ms, "
-            f"p99 {p99:.1f} ms, at most {max(found.milliseconds):.0f} ms, failed: {len(found.failures)}"
-        )
+        for what, times in found.milliseconds.items():
+            p50, p99 = (percentile(times, share) for share in (0.5, 0.99))
+            print(f"{name}: {len(times):,} {what}, p50 {p50:.1f} ms, p99 {p99:.1f} ms, at most {max(times):.0f} ms")
+    print(f"requests that failed: {len(answers.failures)}")
     for failure in answers.failures[:5]:
         print(f"  failed: {failure}")
     flat = end <= memory.by(0.1) * 1.5 + 32
@@ -317,13 +323,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--cluster", action="store_true", help="Kafka, registry and PostgreSQL instead of files")
-    parser.add_argument("--rate", type=float, default=100.0, help="requests per second meanwhile")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         data = Path(folder) / "data"
         data.mkdir(mode=0o700)
         with services(given.events) if given.cluster else files(data, given.events) as place:
-            return 0 if asyncio.run(measure(place, data, given.events, given.rate)) else 1
+            return 0 if asyncio.run(measure(place, data, given.events)) else 1
 
 
 if __name__ == "__main__":

@@ -22,6 +22,6 @@ def test_readers_notice_nothing_of_a_rebuild(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    for told in ("differences: none", "requests during: ", "failed: 0", "memory flat: yes"):
+    for told in ("differences: none", "during: ", "requests that failed: 0", "memory flat: yes"):
         assert told in ended.stdout
     assert list(tmp_path.iterdir()) == []

@@ -44,8 +44,8 @@ class RebuildLimits:
     ``rest_seconds``: between two batches of removal.
     """
 
-    fill_batch: int = 2_000
-    drop_batch: int = 2_000
+    fill_batch: int = 1_000
+    drop_batch: int = 1_000
     page: int = PAGE
     poll_seconds: float = 0.5
     pause_seconds: float = 0.2

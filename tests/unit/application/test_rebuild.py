@@ -5,7 +5,7 @@ import random
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ordering.application.failures import BrokerUnavailable, LogChanged
@@ -382,6 +382,7 @@ async def killed(bench: RebuildBench, fate: Fate, *, verify_only: bool) -> None:
         return
 
 
+@settings(max_examples=40)
 @given(texts=st.lists(TEXTS, min_size=1, max_size=30), seed=st.integers(0, 2**32), rebuilds=st.integers(1, 3))
 def test_consumers_at_work_meanwhile_lose_and_repeat_nothing(texts: list[str], seed: int, rebuilds: int) -> None:
     """Calls overlap in every way: two consumers read all the time, readers never see a version go back, and in the end
@@ -409,8 +410,21 @@ def test_consumers_at_work_meanwhile_lose_and_repeat_nothing(texts: list[str], s
                 report = await bench.rebuild(Fate(delays=delays))
                 assert report.is_equal, bench.differences
 
+        async def list_ids(others: list["asyncio.Task[None]"]) -> None:
+            while not all(task.done() for task in others):
+                known, found, after = [key for _, key in await bench.views.ids(None, 99)], [], None
+                while page := await bench.views.ids(after, 1):
+                    found += [key for _, key in page]
+                    after = page[-1][0]
+                    await bench.runtime.sleep(0.005)
+                assert len(set(found)) == len(found)
+                assert set(known) <= set(found), "a cursor did not hold"
+                await bench.runtime.sleep(0.005)
+
         work = [bench.runtime.spawn(part, name="part") for part in (write(), again())]
+        listing = bench.runtime.spawn(list_ids(work), name="ids")
         await read(work)
+        await listing
         await bench.reached_end()
         for task in (*consuming, *work):
             task.cancel()
