@@ -83,7 +83,7 @@ MUTANTS = {
     ),
     # The position moves by a transaction of its own, before the rows.
     "offset-outside-transaction": Mutant(
-        "adapters/sqlite/views.py",
+        "adapters/sqlite/changes.py",
         "    _move_positions(connection, changes)\n",
         "    _move_positions(connection, changes)\n"
         "    connection.execute('COMMIT')\n"
