@@ -14,7 +14,7 @@ import fastavro
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from tests.e2e.crash_checker import SCHEMA
-from tests.faults.cluster import PATIENCE, Instance
+from tests.faults.cluster import PATIENCE, Instance, ordering
 from tests.faults.load import details, load, place, until_not_ready, until_ready
 from tests.faults.outcome import Limit, Outcome, none
 from tests.faults.parts import Parts, Trial
@@ -213,6 +213,8 @@ async def _trimmed(parts: Parts, events: int) -> Outcome:
         await asyncio.to_thread(order.start)
         assert await place(cart, trial.ledger, "after") == 201
         missed = (await details(order, "after")).status_code != 200
+        tail = ("tail", "--from-beginning", "--no-follow", "--order", "after")
+        told = await asyncio.to_thread(ordering, *tail, env=trial.cluster.env)
         alarms = order.said("consumer.halted")
         await asyncio.to_thread(order.stop)
         async with load(cart.url, trial.ledger, "T"):
@@ -236,6 +238,7 @@ async def _trimmed(parts: Parts, events: int) -> Outcome:
                 *limits,
                 none("alarms when only what was read was deleted", alarms),
                 none("orders not shown after that", int(missed)),
+                none("of them not told by `ordering tail --from-beginning`", int("after" not in told)),
             ),
         )
 

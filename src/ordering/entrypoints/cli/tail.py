@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from ordering.application.messages import Record, Undecodable
-from ordering.application.ports import EventSource
+from ordering.application.ports import WholeLog
 from ordering.entrypoints.cli.output import Output, Row, cell, line, moment, reader_gone
 from ordering.entrypoints.cli.tools import Tools, use
 
@@ -29,10 +29,11 @@ def tail_log(*, from_beginning: bool, follow: bool, order: str | None, output: O
         return 0
 
 
-async def _records(source: EventSource, *, from_beginning: bool, follow: bool) -> AsyncIterator[Record]:
+async def _records(source: WholeLog, *, from_beginning: bool, follow: bool) -> AsyncIterator[Record]:
     """The log's records as they come; without ``follow`` up to the end that it had at the call."""
     ends = dict(await source.end_offsets())
-    reached = dict.fromkeys(ends, 0) if from_beginning else dict(ends)
+    # Older records may have been deleted: the beginning is where the log begins now.
+    reached = dict(await source.begin_offsets()) if from_beginning else dict(ends)
     while (follow and not reader_gone(sys.stdout)) or any(reached[partition] < end for partition, end in ends.items()):
         polled = await source.poll(BATCH, WAIT_SECONDS)
         if polled.assigned:
