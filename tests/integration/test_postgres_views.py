@@ -8,7 +8,8 @@ import attrs
 import pytest
 
 from ordering.adapters.postgres.views import PostgresViews
-from ordering.application.failures import CommitAmbiguous, StalePosition, WriteRejected
+from ordering.application.failures import CommitAmbiguous, Refused, StalePosition, StoreUnavailable, WriteRejected
+from ordering.application.messages import LogIdentity
 from tests.contract.read_model.samples import TOPIC, changes, letter, row, unknown
 from tests.services.databases import Databases, databases
 from tests.services.processes import HOST
@@ -198,3 +199,29 @@ async def test_what_postgresql_cannot_hold_is_refused_and_a_letters_detail_made_
     await one.commit(changes(unknown("a"), held=(odd,), positions={0: (0, 1)}))
     [kept] = await one.held("a")
     assert kept.detail == "NUL \N{REPLACEMENT CHARACTER} and ?"
+
+
+async def test_a_rebuild_that_lost_its_connection_changes_nothing_any_more(two: Two, bare: asyncpg.Connection) -> None:
+    """The server gives its claim away with the connection: another one may be at work already."""
+    one, other = two[0].generations(), two[1].generations()
+    assert await one.claim() is None
+    number = await one.begin(TOPIC, LogIdentity("cluster", "topic"))
+    told = await other.claim()
+    assert told is not None
+    assert told.startswith("session ")
+    await bare.execute("SELECT pg_terminate_backend($1)", int(told.split()[1]))
+    with pytest.raises((CommitAmbiguous, StoreUnavailable)):
+        await one.found()
+    async with asyncio.timeout(PATIENCE):
+        while await other.claim() is not None:  # noqa: ASYNC110 -- the server tells nobody when a session ends
+            await asyncio.sleep(0.01)
+    for change in (
+        one.found(),
+        one.drop(number, 1),
+        one.store(number).commit(changes(row("a"), positions={0: (0, 1)}, generation=number)),
+    ):
+        with pytest.raises(Refused, match="run it again to go on"):
+            await change
+    assert (await other.found()).building == number
+    assert (await other.store(number).load(TOPIC, ["a"])).rows == {}
+    await other.release()
