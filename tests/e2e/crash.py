@@ -24,7 +24,7 @@ import attrs
 from ordering.entrypoints.kill_points import KillPoint
 from tests.e2e import crash_mutants
 from tests.e2e.crash_clients import counts, read_ledger
-from tests.e2e.crash_kills import Reaper, Tally
+from tests.e2e.crash_kills import Reaper, Tally, Time
 from tests.e2e.crash_system import System, clustered, embedded
 from tests.faults.load import CLIENTS, load
 from tests.faults.outcome import Limit, Outcome, none
@@ -84,10 +84,12 @@ def _figures(system: System, plan: Plan, tally: Tally) -> str:
     return "\n".join([tally.points(), first]) if tally.asked else first
 
 
-def _slowest(what: str, seconds: list[float], most: float) -> list[Limit]:
-    if not seconds:
+def _slowest(what: str, times: list[Time], most: float) -> list[Limit]:
+    if not times:
         return []
-    return [Limit(f"{what}, median {statistics.median(seconds):.2f} s, slowest", max(seconds), most)]
+    slowest, after = max(times)
+    middle = statistics.median(seconds for seconds, _ in times)
+    return [Limit(f"{what}, median {middle:.2f} s, slowest (after {after})", slowest, most)]
 
 
 def main(arguments: list[str] | None = None) -> int:

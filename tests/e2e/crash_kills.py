@@ -37,15 +37,19 @@ NTH: Final = {KillPoint.RELOAD: (1, 1), KillPoint.IN_TRIMMING: (1, 1), KillPoint
 """The bounds of how often a point is passed before; of the others, which are reached all the time, 2 to 20."""
 
 
+Time = tuple[float, str]
+"""So many seconds, after what."""
+
+
 @attrs.define
 class Tally:
     """What was done, and how the system came back."""
 
     killed: Counter[str] = attrs.Factory(Counter)
     frozen: int = 0
-    answering: list[float] = attrs.Factory(list)
+    answering: list[Time] = attrs.Factory(list)
     """Seconds from each kill until both services answer."""
-    visible: list[float] = attrs.Factory(list)
+    visible: list[Time] = attrs.Factory(list)
     """Seconds from each kill until an order that was created after it is visible."""
     asked: Counter[KillPoint] = attrs.Factory(Counter)
     reached: Counter[KillPoint] = attrs.Factory(Counter)
@@ -68,7 +72,7 @@ class Reaper:
 
     async def first(self) -> None:
         """Wait until the system, which was just started, answers and shows what is written."""
-        await self.back(time.monotonic())
+        await self.back(time.monotonic(), "the start")
         self.tally = Tally()
 
     async def at_random(self, cycles: int) -> None:
@@ -86,7 +90,7 @@ class Reaper:
                 await asyncio.sleep(self._random.uniform(*START_SECONDS))
                 began = await self._kill(*victims)
                 _start(*victims)
-            await self.back(began)
+            await self.back(began, f"the end of {_names(victims)}")
 
     async def at_points(self, points: Sequence[KillPoint], times: int) -> None:
         """Have a service kill itself at each of these points, as often as asked."""
@@ -94,17 +98,17 @@ class Reaper:
             for _ in range(times):
                 await self._at_point(point)
 
-    async def back(self, began: float) -> None:
+    async def back(self, began: float, after: str) -> None:
         """Wait until both services answer again, and until what is written now is visible."""
         self._probes += 1
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._back(f"probe-{self._probes}", began)
+                await self._back(f"probe-{self._probes}", began, after)
         except TimeoutError:
             words = "\n".join(instance.last_words() for instance in self._system.both)
             raise AssertionError(f"not back within {PATIENCE:g} s:\n{words}") from None
 
-    async def _back(self, order: str, began: float) -> None:
+    async def _back(self, order: str, began: float, after: str) -> None:
         cart_url, order_url = self._system.cart.url, self._system.order.url
         async with (
             httpx.AsyncClient(base_url=cart_url, timeout=PATIENCE) as cart,
@@ -112,9 +116,9 @@ class Reaper:
         ):
             created = self._probe.place(cart, order, asyncio.Event())
             await asyncio.gather(created, _told(orders, {200, 404}, orderId=order))
-            self.tally.answering.append(time.monotonic() - began)
+            self.tally.answering.append((time.monotonic() - began, after))
             await _told(orders, {200}, orderId=order, minVersion=1, wait=5)
-            self.tally.visible.append(time.monotonic() - began)
+            self.tally.visible.append((time.monotonic() - began, after))
 
     # ------------------------------------------------------------------ one kill
 
@@ -131,7 +135,7 @@ class Reaper:
 
     async def _kill(self, *victims: Instance) -> float:
         """When it was done."""
-        self.tally.killed["both" if len(victims) > 1 else victims[0].part] += 1
+        self.tally.killed[_names(victims)] += 1
         for victim in victims:
             await asyncio.to_thread(victim.kill)
         return time.monotonic()
@@ -150,7 +154,11 @@ class Reaper:
         began = await _ended(instance)
         self.tally.reached[point] += instance.said('"kill_point.reached"') > before
         _start(instance)
-        await self.back(began)
+        await self.back(began, point)
+
+
+def _names(victims: Sequence[Instance]) -> str:
+    return "both" if len(victims) > 1 else victims[0].part
 
 
 def _start(*instances: Instance) -> None:

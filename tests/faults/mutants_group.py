@@ -67,9 +67,9 @@ MUTANTS: dict[str, Mutant] = {
     ),
     # A read model in a file is ready whatever it reads.
     "ready-with-some-partitions": Mutant(
-        "entrypoints/container/parts.py",
-        "        return await self._unread() if self._alone else []\n",
-        "        return []\n",
+        "entrypoints/container/causes.py",
+        "        elif self._alone and (unread := await self._unread()) is not None:\n",
+        "        elif (unread := None) is not None:\n",
     ),
     # Every member is a new one after a restart.
     "no-static-members": Mutant(
