@@ -22,13 +22,13 @@ SCENARIOS: dict[str, tuple[Callable[..., Outcome], dict[str, Any], dict[str, Any
     ),
     "stuck-heads": (
         stuck.stuck_heads,
-        {"sockets": 50, "head": 1.0, "body": 1.5},
-        {"sockets": 500, "head": 10.0, "body": 30.0},
+        {"sockets": 50, "admitted": 24, "head": 1.0, "body": 1.5},
+        {"sockets": 500, "admitted": 256, "head": 10.0, "body": 30.0},
     ),
     "stuck-bodies": (
         stuck.stuck_bodies,
-        {"sockets": 50, "head": 1.0, "body": 1.5},
-        {"sockets": 500, "head": 10.0, "body": 30.0},
+        {"sockets": 50, "admitted": 24, "head": 1.0, "body": 1.5},
+        {"sockets": 500, "admitted": 256, "head": 10.0, "body": 30.0},
     ),
     "sigterm": (stops.sigterm, {"stops": 2, "clients": 32}, {"stops": 20, "clients": 64}),
     "cut-connections": (cutting.cut_connections, {"cuts": 150}, {"cuts": 2_000}),

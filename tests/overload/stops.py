@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 import uvloop
@@ -13,6 +14,7 @@ from tests.overload.clients import Load, Record
 from tests.overload.systems import Place
 
 EXIT_SECONDS = 10.0
+SLOW_SECONDS = 0.2
 ACCEPTED_BETWEEN = 200
 """How many orders are accepted between two stops at least: the load is back."""
 
@@ -26,18 +28,20 @@ async def _sigterm(place: Place, stops: int, clients: int) -> Outcome:
     with place.system("sigterm") as system:
         record, exits, failed = Record(), list[float](), 0
         async with Load(system.cart.url, "t", clients, record=record, repeats=True):
-            for _ in range(stops):
-                await _accepted(record, ACCEPTED_BETWEEN)
-                began = time.monotonic()
-                failed += await asyncio.to_thread(system.cart.stop) != 0
-                exits.append(time.monotonic() - began)
+            for number in range(stops):
+                # On a fast store nearly nothing is in hand when the end begins; on a slow one everybody is.
+                with system.slow_store(SLOW_SECONDS) if number % 2 else contextlib.nullcontext():
+                    await _accepted(record, ACCEPTED_BETWEEN)
+                    began = time.monotonic()
+                    failed += await asyncio.to_thread(system.cart.stop) != 0
+                    exits.append(time.monotonic() - began)
                 await asyncio.to_thread(system.cart.start)
             await _accepted(record, ACCEPTED_BETWEEN)
         never = record.never()
         findings = await system.settled({**record.attempts, **never})
         said = {text: system.cart.said(text) for text in ("service.undrained", "service.unfinished", "Traceback")}
         figures = (
-            f"{stops} stops under {clients} clients: {record.told()}; "
+            f"{stops} stops under {clients} clients, every other one on a slow store: {record.told()}; "
             f"{len(record.unheard)} connections closed before an answer, {len(never)} of them not asked again "
             "(so they count as refused: none may be stored)"
         )

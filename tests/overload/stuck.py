@@ -60,15 +60,25 @@ class Stuck:
             writer.write(b"x")
 
 
-def stuck_heads(place: Place, *, sockets: int, head: float, body: float) -> Outcome:
+def stuck_heads(place: Place, *, sockets: int, admitted: int, head: float, body: float) -> Outcome:
     """Half a head each; the deadlines in seconds are those of the service."""
     parts = (b"GET /api/order-details?orderId=x HTTP/1.1\r\nX-", b"POST /api/crea", b"GET /")
     made = [Stuck(parts[number % len(parts)], number % 4 == 0, head) for number in range(sockets)]
-    return uvloop.run(_stuck(place, "stuck-heads", made, {}, head, body))
+    return uvloop.run(_stuck(place, "stuck-heads", made, {}, _settings(admitted, head, body)))
 
 
-def stuck_bodies(place: Place, *, sockets: int, head: float, body: float) -> Outcome:
-    """A whole head and half a body each, which is a whole order if its length is not looked at."""
+def _settings(admitted: int, head: float, body: float) -> dict[str, str]:
+    return {
+        "ORDERING_ADMISSION_MAX": str(admitted),
+        "ORDERING_HEAD_SECONDS": str(head),
+        "ORDERING_BODY_SECONDS": str(body),
+    }
+
+
+def stuck_bodies(place: Place, *, sockets: int, admitted: int, head: float, body: float) -> Outcome:
+    """A whole head and half a body each, which is a whole order if its length is not looked at. There are more of
+    them than are admitted at once."""
+    assert sockets > admitted
     made: list[Stuck] = []
     never: Attempts = {}
     for number in range(sockets):
@@ -78,11 +88,10 @@ def stuck_bodies(place: Place, *, sockets: int, head: float, body: float) -> Out
         fields = b"Transfer-Encoding: chunked\r\n\r\n400\r\n" if number % 2 else b"Content-Length: 1000\r\n\r\n"
         part = b"POST /api/create-order HTTP/1.1\r\nHost: x\r\n" + fields + begun
         made.append(Stuck(part, number % 4 == 0, body))
-    return uvloop.run(_stuck(place, "stuck-bodies", made, never, head, body))
+    return uvloop.run(_stuck(place, "stuck-bodies", made, never, _settings(admitted, head, body)))
 
 
-async def _stuck(place: Place, name: str, sockets: list[Stuck], never: Attempts, head: float, body: float) -> Outcome:
-    settings = {"ORDERING_HEAD_SECONDS": str(head), "ORDERING_BODY_SECONDS": str(body)}
+async def _stuck(place: Place, name: str, sockets: list[Stuck], never: Attempts, settings: dict[str, str]) -> Outcome:
     with place.system(name, **settings) as system:
         record, before = Record(), system.cart.descriptors()
         async with Load(system.cart.url, "s", CLIENTS, record=record):
