@@ -114,6 +114,12 @@ class Instance:
         """How many files and connections it has open."""
         return len(list(Path(f"/proc/{self._running.pid}/fd").iterdir()))
 
+    def connections(self) -> int:
+        """How many connections of clients it has open."""
+        ours, listens = f":{self.port:04X}", "0A"
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[1].endswith(ours) and row[3] != listens and row[9] != "0" for row in rows)
+
     def last_words(self) -> str:
         """The end of its log."""
         return self.log.read_text(errors="replace")[-4_000:]

@@ -97,8 +97,8 @@ class Record:
             self.refused.append(seconds)
 
     def others(self, *expected: str) -> int:
-        """How many answers were none of these."""
-        return sum(count for status, count in self.statuses.items() if status not in expected)
+        """How many answers were none of these: statuses, or statuses with a code."""
+        return sum(count for told, count in self.statuses.items() if not {told, told[:3]} & {*expected})
 
     def never(self) -> Attempts:
         """Attempts that were not heard nor repeated, as if they had been refused: none of them may be stored."""

@@ -13,7 +13,7 @@ import uvloop
 from tests.e2e.crash_clients import Attempt
 from tests.faults.outcome import Limit, Outcome, none
 from tests.overload.clients import SEED, Record, create_request, until_normal
-from tests.overload.systems import Attempts, Place, until_left
+from tests.overload.systems import Attempts, Open, Place
 
 AT_ONCE = 8
 ADMITTED = 16
@@ -32,7 +32,7 @@ def cut_connections(place: Place, *, cuts: int) -> Outcome:
 async def _cut_connections(place: Place, cuts: int) -> Outcome:
     with place.system("cut", ORDERING_ADMISSION_MAX=str(ADMITTED)) as system:
         rng, attempts, record = random.Random(SEED), Attempts(), Record()
-        before = system.cart.descriptors()
+        before = Open.of(system, place)
         port, whole = system.cart.port, 0
         for first in range(0, cuts, AT_ONCE):
             jobs = []
@@ -46,7 +46,7 @@ async def _cut_connections(place: Place, cuts: int) -> Outcome:
                 pause = rng.random() * AFTER_SECONDS
                 jobs.append(_cut(port, request[:length], pause, reset=rng.random() < 0.5))
             await asyncio.gather(*jobs)
-        left = await until_left(system.cart, before)
+        left = await before.left()
         normal = await until_normal(system.cart.url, record, "after", within=1.0)
         findings = await system.settled({**attempts, **record.attempts})
         stored = findings.events - findings.repeated - len(record.accepted)
@@ -57,7 +57,7 @@ async def _cut_connections(place: Place, cuts: int) -> Outcome:
             f"{cuts} cut connections, {whole} of them behind a whole request; {stored} orders stored",
             findings,
             (
-                none("descriptors left", left),
+                none("connections and descriptors left", left),
                 Limit("normal after", normal, 5.0),
                 Limit("clean stop", stopped, 3.0),
                 none("exit status", status),

@@ -12,7 +12,7 @@ import uvloop
 from tests.e2e.crash_clients import Attempt
 from tests.faults.outcome import Limit, Outcome, none
 from tests.overload.clients import Load, Record, percentile
-from tests.overload.systems import Attempts, Place, until_left
+from tests.overload.systems import Attempts, Open, Place
 
 CLIENTS = 16
 LATE_SECONDS = 1.0
@@ -93,10 +93,10 @@ def stuck_bodies(place: Place, *, sockets: int, admitted: int, head: float, body
 
 async def _stuck(place: Place, name: str, sockets: list[Stuck], never: Attempts, settings: dict[str, str]) -> Outcome:
     with place.system(name, **settings) as system:
-        record, before = Record(), system.cart.descriptors()
+        record, before = Record(), Open.of(system, place)
         async with Load(system.cart.url, "s", CLIENTS, record=record):
             await asyncio.gather(*(one.run(system.cart.url) for one in sockets))
-        left = await until_left(system.cart, before)
+        left = await before.left()
         findings = await system.settled({**record.attempts, **never})
         asked = sum(map(len, record.attempts.values()))
         lived = [one.lived for one in sockets]
@@ -109,6 +109,6 @@ async def _stuck(place: Place, name: str, sockets: list[Stuck], never: Attempts,
                 none("sockets that were not told 408", sum(one.status != 408 for one in sockets)),
                 Limit("others' requests not accepted", asked - len(record.accepted), asked * 0.001, count=True),
                 Limit("others' p99", percentile(record.accepted, 0.99), 1.0),
-                none("descriptors left", left),
+                none("connections and descriptors left", left),
             ),
         )

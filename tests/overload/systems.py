@@ -52,16 +52,6 @@ class System:
             await asyncio.sleep(0.5)  # files or a database, written by two processes: nothing tells when they agree
 
 
-async def until_left(instance: Instance, before: int, seconds: float = 30.0) -> int:
-    """How many descriptors more than ``before`` it still has open when that has stopped falling to none."""
-    deadline = time.monotonic() + seconds
-    while (more := instance.descriptors() - before) > 0:
-        if time.monotonic() > deadline:
-            return more
-        await asyncio.sleep(0.1)  # sockets close behind their clients; nothing tells when the last one has
-    return 0
-
-
 @attrs.frozen
 class Place:
     """Where systems run: in files, or (with ``parts``) on the real parts; with ``build`` a broken build of them."""
@@ -107,3 +97,28 @@ class Place:
                 for instance in (cart, order):
                     if instance.process is not None:
                         instance.kill()
+
+
+@attrs.frozen
+class Open:
+    """What the cart service has open. Databases and brokers are connected to when they are first needed, so on the
+    real parts only connections of clients are counted, which is none."""
+
+    instance: Instance
+    descriptors: int | None
+
+    @classmethod
+    def of(cls, system: System, place: Place) -> Open:
+        """As it is now, with no client connected."""
+        return cls(system.cart, system.cart.descriptors() if place.parts is None else None)
+
+    async def left(self, seconds: float = 30.0) -> int:
+        """How many more it still has when all clients have gone; 0 as soon as there are none."""
+        deadline = time.monotonic() + seconds
+        while (more := self._more()) > 0 and time.monotonic() < deadline:  # noqa: ASYNC110 -- nothing tells of it
+            await asyncio.sleep(0.1)
+        return max(0, more)
+
+    def _more(self) -> int:
+        descriptors = 0 if self.descriptors is None else self.instance.descriptors() - self.descriptors
+        return max(self.instance.connections(), descriptors)
