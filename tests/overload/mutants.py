@@ -61,9 +61,8 @@ MUTANTS: dict[str, Mutant] = {
     # A client that hangs up takes its place with it: cut-connections.
     "hanging-up-keeps-the-place": Mutant(
         "entrypoints/http/admission.py",
-        "            await self._app(scope, receive, send)\n        finally:\n            self.in_hand -= 1\n",
-        "            await self._app(scope, receive, send)\n        finally:\n"
-        "            self.in_hand -= not send.__self__.disconnected\n",
+        "        finally:\n            self.in_hand -= 1\n",
+        "        finally:\n            self.in_hand -= not send.__self__.disconnected\n",
     ),
 }
 
@@ -71,8 +70,8 @@ _HANGING_UP_CANCELS = (
     # Each request is known to its connection, which cancels it when it is lost; and the committer is not prepared.
     Mutant(
         "entrypoints/protocol.py",
-        "            self._let_go()\n            super()._start_asgi_task(cycle, app)\n",
-        "            self._let_go()\n            before = set(self.tasks)\n"
+        "        if refused is None:\n            super()._start_asgi_task(cycle, app)\n",
+        "        if refused is None:\n            before = set(self.tasks)\n"
         "            super()._start_asgi_task(cycle, app)\n            self.own = set(self.tasks) - before\n",
     ),
     Mutant(

@@ -9,7 +9,9 @@ answer.
 """
 
 import asyncio
+import contextlib
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
@@ -19,6 +21,7 @@ from ordering.application.failures import Overloaded, ShuttingDown
 from ordering.entrypoints.http.admission import SURPLUS
 from ordering.entrypoints.http.options import BODY_BYTES_MAX
 from ordering.entrypoints.http.problems import refusal
+from ordering.entrypoints.http.replies import Reply
 
 
 def _answer(status: int, title: str, body: bytes, more: bytes = b"") -> bytes:
@@ -72,9 +75,13 @@ class Bounds:
 
 @attrs.define
 class Shared:
-    """What all connections of a server have in common; ``held_bytes`` of bodies that are on their way now."""
+    """What all connections of a server have in common; ``held_bytes`` of bodies that are on their way now.
+
+    ``admit`` takes a request in hand or answers it at once, by its ASGI scope.
+    """
 
     bounds: Bounds
+    admit: Callable[[Any], Reply | None] = lambda _scope: None
     held_bytes: int = 0
 
 
@@ -196,7 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if cycle is self.cycle and not self._complete:
             self._held = cycle, app
         else:
-            super()._start_asgi_task(cycle, app)
+            self._start(cycle, app)
 
     def on_response_complete(self) -> None:
         """The next request may begin, unless there is none any more."""
@@ -287,7 +294,17 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._held is not None:
             cycle, app = self._held
             self._let_go()
+            self._start(cycle, app)
+
+    def _start(self, cycle: Any, app: Any) -> None:  # noqa: ANN401
+        refused = None if self.flow.write_paused else self.shared.admit(cycle.scope)
+        if refused is None:
             super()._start_asgi_task(cycle, app)
+            return
+        answering = refused(cycle.scope, cycle.receive, cycle.send)
+        with contextlib.suppress(StopIteration):  # nothing in it waits, so its first step is its last one
+            answering.send(None)
+        cycle.on_response = _done
 
     def _let_go(self) -> None:
         self.shared.held_bytes -= self._held_bytes
@@ -343,6 +360,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._let_go()
         self.transport.write(answer)
         self.close_unread()
+
+
+def _done() -> None:
+    """A cycle that is over holds its connection no longer."""
 
 
 class _UnreadTransport:

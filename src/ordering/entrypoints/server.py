@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from ordering.entrypoints.http.admission import Admission
 from ordering.entrypoints.protocol import BoundedProtocol, Bounds, Shared
 
 STRAGGLE_SECONDS: Final = 0.05
@@ -161,10 +162,11 @@ def server_of(
 ) -> Server:
     """A server for one application; at the end, requests in hand get ``finish_seconds``."""
     kept = bounds or Bounds()
+    shared = Shared(kept, app.admit) if isinstance(app, Admission) else Shared(kept)
     idle: Any = kept.idle_seconds  # a timer's, so it need not be whole
     config = uvicorn.Config(
         app,
-        http=type("Protocol", (BoundedProtocol,), {"shared": Shared(kept)}),
+        http=type("Protocol", (BoundedProtocol,), {"shared": shared}),
         loop="none",
         ws="none",
         lifespan="auto",

@@ -12,15 +12,17 @@ from typing import Any, Final
 import attrs
 
 from ordering.application.errors import Overloaded
+from ordering.entrypoints.http.headers import acceptable_request_id
 from ordering.entrypoints.http.problems import refusal
 from ordering.entrypoints.http.replies import Reply
-from ordering.entrypoints.http.requests import Call
+from ordering.entrypoints.http.requests import known_headers
 
 Asgi = Callable[[Any, Any, Any], Any]
 
 SURPLUS: Final = "ordering.surplus"
 """ASGI extension: the server says that the request came on a connection beyond its limit."""
 
+_ADMITTED: Final = "ordering.admitted"
 _ALWAYS: Final = frozenset({"/health", "/metrics"})
 _ALWAYS_BELOW: Final = "/health/"
 
@@ -63,15 +65,28 @@ class Admission:
         self.in_hand = 0
         """How many requests are being worked on now, those that wait for the read model included."""
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 -- as ASGI has it
+    def admit(self, scope: Any) -> Reply | None:  # noqa: ANN401 -- as ASGI has it
+        """Take a request in hand, or answer it. A server asks as soon as a request is here: then a refusal needs no
+        task and does not wait for those before it. ``__call__`` asks for requests that nobody has asked for."""
         # Every request pays for this line.
         if self.in_hand >= self._in_hand_max or self._store_age() >= self._store_seconds or "extensions" in scope:
             template = self._refused(scope)
             if template is not None:
                 self._on_refused()
-                await self._reply(template, scope, receive)(scope, receive, send)
-                return
+                return self._reply(template, scope)
         self.in_hand += 1
+        scope[_ADMITTED] = True
+        return None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+        if _ADMITTED not in scope:
+            if scope["type"] != "http":
+                await self._app(scope, receive, send)
+                return
+            reply = self.admit(scope)
+            if reply is not None:
+                await reply(scope, receive, send)
+                return
         try:
             await self._app(scope, receive, send)
         finally:
@@ -79,7 +94,7 @@ class Admission:
 
     def _refused(self, scope: Any) -> Reply | None:  # noqa: ANN401
         """Why there is no room for it, after all."""
-        if scope["type"] != "http" or _always(scope["path"]):
+        if _always(scope["path"]):
             return None
         if self.in_hand - self._waiting() >= self._in_hand_max:
             return self._too_many
@@ -87,10 +102,14 @@ class Admission:
             return self._too_old
         return self._surplus if SURPLUS in scope.get("extensions", ()) else None
 
-    def _reply(self, template: Reply, scope: Any, receive: Any) -> Reply:  # noqa: ANN401
-        request_id = Call(scope, receive, self._new_request_id).request_id
+    def _reply(self, template: Reply, scope: Any) -> Reply:  # noqa: ANN401
+        asked = acceptable_request_id(known_headers(scope).get("x-request-id"))
         return Reply(
-            template.status_code, template.body, request_id, media_type=template.media_type, extra=template.extra
+            template.status_code,
+            template.body,
+            asked or self._new_request_id(),
+            media_type=template.media_type,
+            extra=template.extra,
         )
 
 
