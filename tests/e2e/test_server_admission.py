@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -74,3 +76,18 @@ async def test_refusals_do_not_wait_for_requests_that_came_before_them() -> None
         writer.close()
     server.leave()
     await running
+
+
+LIMITED = """
+import resource
+from ordering.entrypoints.process import allow_descriptors
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 100))
+print([(allow_descriptors(needed), resource.getrlimit(resource.RLIMIT_NOFILE)) for needed in (50, 80, 1_000)])
+"""
+
+
+def test_a_process_allows_itself_as_many_connections_as_it_may() -> None:
+    """Systems give 1,024 descriptors to who does not ask for more; the hard limit is the system's word."""
+    told = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True).stdout
+
+    assert told == "[(50, (64, 100)), (80, (80, 100)), (100, (100, 100))]\n"

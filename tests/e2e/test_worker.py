@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -136,6 +137,39 @@ async def test_a_committer_that_never_finishes_does_not_hold_up_the_end() -> Non
 
     assert await asyncio.wait_for(running, 30) == 0
     assert history == ["stop", "drain", "farewell", "close"]
+
+
+async def stopped_by(signals: int, impatience: float, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was asked of a service whose committer never finishes, after so many signals to stop."""
+    monkeypatch.setattr("ordering.entrypoints.worker.IMPATIENCE_SECONDS", impatience)
+    history: list[str] = []
+    loops: dict[str, Callable[[], Any]] = {"committer": for_ever}
+    stopping = asyncio.Event()
+    of = service(history, loops=loops, finishing=frozenset({"committer"}), stop=stopping.set)
+    listener = listen("127.0.0.1", 0, "API_PORT")
+    observer = ServiceObserver(structlog.wrap_logger(structlog.testing.ReturnLogger()))
+    seconds = 600.0 if impatience == 0 else 1.0
+    made = Worker(of, Settings(shutdown_seconds=seconds), observer, listener)
+    running = asyncio.get_running_loop().create_task(made.run())
+    assert await answers(listener)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await stopping.wait()
+    for _ in range(signals - 1):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(running, 30) == 0
+    return history
+
+
+async def test_a_second_signal_does_not_wait_any_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was accepted is stored, or told that nobody knows; the next start publishes it."""
+    assert await stopped_by(2, 0.0, monkeypatch) == ["drain", "farewell", "close"]
+
+
+async def test_signals_that_come_together_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal sends Ctrl-C to a whole group, and so may its parent again: the time to stop stays what it was."""
+    began = asyncio.get_running_loop().time()
+    assert await stopped_by(3, 60.0, monkeypatch) == ["drain", "farewell", "close"]
+    assert asyncio.get_running_loop().time() - began >= 1.0
 
 
 async def asked(listener: socket.socket, request: bytes) -> asyncio.Task[bytes]:

@@ -218,12 +218,21 @@ class _Link(asyncio.Protocol):
 class Load:
     """So many clients against one service, until the end of the block and the answers to what was asked in it.
 
-    ``jitter`` stretches the rest of a refused client by up to this share, as sensible clients do. With ``repeats``
-    every other client asks once more, with the same key, where the connection closed before any byte of the answer.
+    Their connections are opened within ``opening`` seconds. ``jitter`` stretches the rest of a refused client by up to
+    this share, as sensible clients do. With ``repeats`` every other client asks once more, with the same key, where
+    the connection closed before any byte of the answer.
     """
 
     def __init__(
-        self, url: str, name: str, clients: int, *, record: Record, jitter: float = 0.5, repeats: bool = False
+        self,
+        url: str,
+        name: str,
+        clients: int,
+        *,
+        record: Record,
+        opening: float = 0.0,
+        jitter: float = 0.5,
+        repeats: bool = False,
     ) -> None:
         address = urlsplit(url)
         assert address.hostname is not None
@@ -234,14 +243,14 @@ class Load:
         self.unconnected = 0
         """How often a connection was refused or reset before anything was asked."""
         self._random = random.Random(SEED)
-        self._jitter = jitter
+        self._opening, self._jitter = opening, jitter
         self._clients = [Client(self, number) for number in range(clients)]
         self._quiet = asyncio.Event()
         self._connecting: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Load:
         for client in self._clients:
-            self.connect(client)
+            asyncio.get_running_loop().call_later(self._random.random() * self._opening, self.connect, client)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -257,6 +266,8 @@ class Load:
 
     def connect(self, client: Client) -> None:
         """Give it a connection, sooner or later."""
+        if self.stopped:
+            return
         task = asyncio.get_running_loop().create_task(self._connect(client))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)

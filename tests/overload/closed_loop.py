@@ -13,6 +13,10 @@ from tests.overload.clients import Load, Record, ask, percentile, until_normal
 from tests.overload.systems import Place
 
 TIMES = 5
+OPENING_SECONDS = 1.0
+"""The clients come within this time: a connection costs more than a refusal, and all at once they would measure how
+fast connections are made."""
+
 ACCEPTED_SECONDS = 1.0
 REFUSED_SECONDS = 0.1
 NORMAL_SECONDS = 5.0
@@ -31,7 +35,7 @@ async def _closed_loop(place: Place, admitted: int, seconds: float, slow: float)
     with place.system("overload", ORDERING_ADMISSION_MAX=str(admitted)) as system:
         record, after = Record(), Record()
         with system.slow_store(slow) if slow else contextlib.nullcontext():
-            async with Load(system.cart.url, "o", TIMES * admitted, record=record) as load:
+            async with Load(system.cart.url, "o", TIMES * admitted, record=record, opening=OPENING_SECONDS) as load:
                 began = time.monotonic()
                 unhealthy = await _asked_meanwhile(system.cart.url, seconds)
                 lasted = time.monotonic() - began
