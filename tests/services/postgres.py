@@ -49,6 +49,11 @@ class Postgres(Part):
         self.password = secrets.token_urlsafe(12)
         self.runs_as = "postgres" if os.geteuid() == 0 else ""
 
+    @property
+    def programs(self) -> Path:
+        """Where PostgreSQL's own programs are."""
+        return self._binaries
+
     def url(self, database: str = "ordering") -> str:
         """Return the address of a database, as DATABASE_URL has it."""
         return f"postgresql://{USER}:{quote(self.password)}@{HOST}:{self.port}/{database}"

@@ -128,6 +128,16 @@ class JournalEntry:
     parked: str | None
 
 
+@attrs.frozen
+class Standing:
+    """How an aggregate stands in the store: its version, that version's event, and which of its events are not marked
+    published (version -> event id)."""
+
+    version: int
+    event_id: str
+    unpublished: Mapping[int, str]
+
+
 # ---------------------------------------------------------------------------------------------- log
 
 

@@ -41,6 +41,7 @@ class OutageGate:
         self._policy, self._limits, self._free_bytes = policy, limits or BacklogLimits(), free_bytes
         self._undeliverable: str | None = NOT_REACHED
         self._full: str | None = None
+        self._held: str | None = None
 
     @property
     def undeliverable(self) -> str | None:
@@ -50,6 +51,8 @@ class OutageGate:
     @property
     def closed(self) -> str | None:
         """Why new changes are refused now; None if they are taken."""
+        if self._held is not None:
+            return self._held
         return self._undeliverable if self._policy is OutagePolicy.REJECT else self._full
 
     @property
@@ -58,14 +61,23 @@ class OutageGate:
         reason = self.closed
         if reason is None:
             return None
-        if self._policy is OutagePolicy.ACCEPT:
-            return Cause(CauseCode.BACKLOG_FULL, reason)
-        return Cause(CauseCode.STARTING if reason == NOT_REACHED else CauseCode.EVENTS_UNDELIVERABLE, reason)
+        if reason == NOT_REACHED:
+            return Cause(CauseCode.STARTING, reason)
+        accepting = self._policy is OutagePolicy.ACCEPT
+        return Cause(CauseCode.BACKLOG_FULL if accepting else CauseCode.EVENTS_UNDELIVERABLE, reason)
 
     @property
     def watches_backlog(self) -> bool:
         """Whether the policy needs ``judge_backlog``."""
         return self._policy is OutagePolicy.ACCEPT
+
+    def hold(self) -> None:
+        """Refuse everything, whatever the policy, until ``release``: nobody has looked at the log yet."""
+        self._held = NOT_REACHED
+
+    def release(self) -> None:
+        """The policy decides from here on."""
+        self._held = None
 
     def check(self) -> None:
         """Raise BrokerUnavailable with the reason if new changes are refused."""

@@ -16,6 +16,7 @@ from ordering.application.messages import (
     JournalEntry,
     Lag,
     LogIdentity,
+    NewEvent,
     OutboxRow,
     OutboxSummary,
     Outcome,
@@ -26,6 +27,7 @@ from ordering.application.messages import (
     Record,
     RecordedAnswer,
     Snapshot,
+    Standing,
     StoredState,
     Undecodable,
     ViewRow,
@@ -145,6 +147,20 @@ class Journal(Protocol):
         """Its kept events by ascending version. Raises StoreUnavailable."""
 
 
+class StandingStore(Protocol):
+    """The store as compared with the log. Raises StoreUnavailable."""
+
+    async def standings(self, keys: Collection[str]) -> Mapping[str, Standing]:
+        """How these aggregates stand, as of one moment; those that are not stored are left out."""
+
+    async def adopt(self, events: Sequence[NewEvent]) -> None:
+        """Make events that lie in the log the store's own, all or nothing, durable; in this order.
+
+        Each becomes its aggregate's state and a row of its journal, published. What the store had at this version and
+        above, and whatever of the aggregate was not published or parked, is gone.
+        """
+
+
 class Housekeeping(Protocol):
     """Trimming, in small batches so that it never holds up a commit."""
 
@@ -238,6 +254,14 @@ class WholeLog(EventSource, Protocol):
     async def begin_offsets(self) -> Mapping[int, int]:
         """The first offset each partition still holds (its end, if it holds nothing): 0 unless something was deleted.
         Raises BrokerUnavailable."""
+
+
+class LogTail(Protocol):
+    """The newest part of the log."""
+
+    async def newest(self, each: int) -> Sequence[Record]:
+        """The newest ``each`` records of every partition, as of the call; each partition's by ascending offset. Raises
+        BrokerUnavailable, LogChanged."""
 
 
 class GroupLags(Protocol):

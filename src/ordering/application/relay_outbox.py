@@ -10,10 +10,10 @@ event of each aggregate. Two relays can therefore repeat events, but never reord
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from ordering.application.addressing import Addressing
-from ordering.application.failures import BrokerUnavailable, StoreUnavailable
+from ordering.application.failures import BrokerUnavailable, LogChanged, StoreUnavailable
 from ordering.application.group_commit import StoredEvents
 from ordering.application.messages import Acked, NewEvent, PublishResult, Rejected, Unsent
 from ordering.application.outage_gate import NOT_REACHED, OutageGate
@@ -38,7 +38,9 @@ class OutboxRelay:
         topic: str,
         schema: str,
         limits: RelayLimits | None = None,
+        start_check: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """``start_check`` is awaited before the first event is published, and raises if none may be."""
         self._outbox, self._publisher, self._schema_ids, self._lease = outbox, publisher, schema_ids, lease
         self._gate, self._runtime, self._observer = gate, runtime, observer
         self._topic, self._schema = topic, schema
@@ -55,6 +57,9 @@ class OutboxRelay:
         """Aggregates whose event under way came from a sweep: more may wait behind it in the database."""
         self._seen: dict[_Ref, float] = {}
         """When this relay first saw an event it has not delivered yet; oldest first."""
+        self._start_check = start_check
+        if start_check is not None:
+            gate.hold()
         self._addressing = Addressing(outbox, publisher, schema_ids, observer)
         self._recount_at = 0.0
         self._fault: str | None = NOT_REACHED
@@ -311,6 +316,7 @@ class OutboxRelay:
             self._cannot_deliver(outage)
         if self._fault is not None:
             await self._probe()
+            self._gate.release()  # a broker that is away has been noticed now: the policy decides what that means
         elif self._runtime.monotonic() >= self._recount_at:
             with contextlib.suppress(BrokerUnavailable, StoreUnavailable):  # deliveries show whether there is trouble
                 await self._recount()
@@ -340,8 +346,14 @@ class OutboxRelay:
             await self._publisher.probe()
             await self._schema_ids.id_of(self._schema)
             await self._recount()
+            if self._start_check is not None:
+                await self._start_check()
+                self._start_check = None
         except (BrokerUnavailable, StoreUnavailable) as error:
             self._fault = error.reason
+            return
+        except LogChanged as error:
+            self._fault = str(error)
             return
         self._fault = None
         self._observer.changed("relay.delivering", topic=self._topic)

@@ -221,6 +221,9 @@ class Worker:
     def _loop_ended(self, task: "asyncio.Task[None]") -> None:
         name, expected = task.get_name(), self._ending.is_set()
         error = None if task.cancelled() else task.exception()
+        if isinstance(error, container.REFUSALS):
+            self.end(str(error), failed=True)
+            return
         if error is not None:
             self._observer.failed("loop.failed", error)
         if error is not None or not expected:

@@ -9,13 +9,14 @@ from typing import Protocol
 import pytest
 
 from ordering.adapters.kafka.connection import KafkaConnection
+from ordering.adapters.kafka.newest import KafkaTail
 from ordering.adapters.kafka.publisher import KafkaPublisher
 from ordering.adapters.kafka.source import KafkaReader, KafkaSource
 from ordering.adapters.memory.log import MemoryLog, MemoryPublisher, MemorySource
 from ordering.adapters.sqlite.log import SqlitePublisher, SqliteSource, log_path
 from ordering.application.failures import BrokerUnavailable
 from ordering.application.messages import Lag, LogIdentity, Polled
-from ordering.application.ports import EventPublisher, WholeLog
+from ordering.application.ports import EventPublisher, LogTail, WholeLog
 from tests.services.fixtures import GivenKafka
 from tests.services.kafka import Kafka
 from tests.services.mock_cluster import MockCluster
@@ -38,6 +39,9 @@ class EventLog(Protocol):
     def source(self) -> WholeLog:
         """A new consumer, with no assignment and no positions."""
 
+    def tail(self) -> LogTail:
+        """A new reader of its newest records."""
+
     async def restart(self) -> None:
         """End the publishing process and start another on what it left."""
 
@@ -55,6 +59,9 @@ class InMemory:
         self.publisher = MemoryPublisher(self._log)
 
     def source(self) -> WholeLog:
+        return MemorySource(self._log, "tests", lambda: NOW)
+
+    def tail(self) -> LogTail:
         return MemorySource(self._log, "tests", lambda: NOW)
 
     async def restart(self) -> None:
@@ -76,6 +83,12 @@ class InSqlite:
         self.publisher = SqlitePublisher.open(folder, TOPIC, PARTITIONS)
 
     def source(self) -> WholeLog:
+        return self._reader()
+
+    def tail(self) -> LogTail:
+        return self._reader()
+
+    def _reader(self) -> SqliteSource:
         self._sources.append(SqliteSource(self._folder, TOPIC, lambda: NOW))
         return self._sources[-1]
 
@@ -117,6 +130,9 @@ class InKafka:
     def source(self) -> WholeLog:
         self._sources.append(Settled(self._read(self._connection, f"tests-{id(self)}-{len(self._sources)}")))
         return self._sources[-1]
+
+    def tail(self) -> LogTail:
+        return KafkaTail(self._connection, TOPIC)
 
     async def restart(self) -> None:
         await self.publisher.close()

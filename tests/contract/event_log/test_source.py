@@ -138,6 +138,19 @@ async def test_lag_is_never_negative(log: EventLog) -> None:
     assert await log.source().lag({}) == Lag(1, 0.0)
 
 
+async def test_the_newest_records_are_those_at_each_partitions_end(log: EventLog) -> None:
+    """As many of each as asked for, or all there are, in order, and as they are read otherwise."""
+    assert await log.tail().newest(2) == []
+    await log.publisher.publish(records(0, 5) + records(2, 1))
+    source = await started(log.source())
+    everything = (await source.poll(MANY, LONG)).records
+    newest = await log.tail().newest(2)
+
+    assert [(record.partition, record.offset) for record in newest] == [(0, 3), (0, 4), (2, 0)]
+    assert set(newest) <= set(everything)
+    assert len(await log.tail().newest(MANY)) == 6
+
+
 async def test_the_identity_survives_a_restart(log: EventLog) -> None:
     """Every reader sees the same one."""
     before = await log.source().identity()

@@ -9,13 +9,21 @@ import pytest
 from ordering.adapters.memory.store import MemoryOrderStore
 from ordering.adapters.postgres.store import PostgresOrderStore
 from ordering.adapters.sqlite.store import SqliteOrderStore
-from ordering.application.ports import BatchWriter, Housekeeping, Journal, OrderRepository, Outbox, RelayLease
+from ordering.application.ports import (
+    BatchWriter,
+    Housekeeping,
+    Journal,
+    OrderRepository,
+    Outbox,
+    RelayLease,
+    StandingStore,
+)
 from tests.services.databases import Databases, databases
 
 __all__ = ["databases"]
 
 
-class OrderStore(OrderRepository, BatchWriter, Outbox, Journal, Housekeeping, RelayLease, Protocol):
+class OrderStore(OrderRepository, BatchWriter, Outbox, Journal, StandingStore, Housekeeping, RelayLease, Protocol):
     """All ports of the write side in one, as every adapter offers them."""
 
     async def close(self) -> None: ...

@@ -1,7 +1,7 @@
 """A relay between the memory store and the memory log, with switches for everything that can go wrong around it."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from ordering.adapters.memory.log import MemoryLog, MemoryPublisher
 from ordering.adapters.memory.store import MemoryOrderStore
@@ -119,8 +119,9 @@ class RelayBench:
         limits: RelayLimits | None = None,
         policy: OutagePolicy = OutagePolicy.REJECT,
         backlog: BacklogLimits | None = None,
+        start_check: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self.runtime, self.limits = runtime, limits
+        self.runtime, self.limits, self.start_check = runtime, limits, start_check
         self.policy, self.backlog = policy, backlog
         self.free_bytes = 1 << 40
         self.log = MemoryLog(TOPIC, 3)
@@ -142,6 +143,7 @@ class RelayBench:
             TOPIC,
             SCHEMA,
             self.limits,
+            self.start_check,
         )
         self.running = self.runtime.spawn(self.relay.run(), name="relay")
         return self

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ordering.application.failures import BrokerUnavailable, LogChanged, Refused, StoreUnavailable
 from ordering.application.messages import OutgoingRecord, PublishResult, Unsent
 from ordering.application.outage_gate import OutagePolicy
 from ordering.application.relay_limits import RelayLimits
@@ -157,3 +158,69 @@ async def test_a_batch_that_stalls_holds_up_only_itself(runtime: VirtualRuntime)
     await passing(5)
     assert bench.logged("a") == [1, 2]
     assert await bench.unpublished() == []
+
+
+# ------------------------------------------------------------------ the check at start
+
+
+class StartCheck:
+    """Asked before anything is published; ``trouble`` is what it raises."""
+
+    def __init__(self, trouble: Exception | None = None) -> None:
+        self.trouble = trouble
+        self.asked = 0
+
+    async def __call__(self) -> None:
+        self.asked += 1
+        if self.trouble is not None:
+            raise self.trouble
+
+
+async def left_by_an_earlier_life(bench: RelayBench) -> None:
+    """An event that was stored and not published."""
+    await bench.commit("a", offered=False)
+
+
+@pytest.mark.parametrize("policy", OutagePolicy)
+async def test_nothing_is_published_and_taken_by_a_relay_whose_store_is_behind(
+    runtime: VirtualRuntime, policy: OutagePolicy
+) -> None:
+    """It ends with the reason, whatever the policy says about outages; what waits stays where it is."""
+    bench = RelayBench(runtime, policy=policy, start_check=StartCheck(Refused("the store is older than the log")))
+    await left_by_an_earlier_life(bench)
+    bench.start()
+    assert bench.closed is not None
+    with pytest.raises(Refused, match="older than the log"):
+        await bench.running
+
+    assert bench.closed is not None
+    assert bench.publisher.batches == []
+
+
+@pytest.mark.parametrize("trouble", [BrokerUnavailable("away"), StoreUnavailable("away"), LogChanged("another one")])
+async def test_a_check_that_cannot_be_made_is_made_later(runtime: VirtualRuntime, trouble: Exception) -> None:
+    """Until then it is an outage like any other; after it, never again."""
+    check = StartCheck(trouble)
+    bench = RelayBench(runtime, start_check=check)
+    await left_by_an_earlier_life(bench)
+    bench.start()
+    await passing(2)
+    assert bench.closed is not None
+    assert bench.publisher.batches == []
+    check.trouble = None
+    await passing(2)
+    asked = check.asked
+
+    assert bench.closed is None
+    assert bench.logged("a") == [1]
+    await passing(60)
+    assert check.asked == asked
+
+
+async def test_accepting_begins_when_it_is_known_whether_the_log_can_be_reached(runtime: VirtualRuntime) -> None:
+    """A broker that is away does not keep changes from being taken, but nobody may be too early for the check."""
+    bench = RelayBench(runtime, policy=OutagePolicy.ACCEPT, start_check=StartCheck(BrokerUnavailable("away"))).start()
+    assert bench.closed is not None
+    await passing(1)
+
+    assert bench.closed is None

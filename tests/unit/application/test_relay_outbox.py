@@ -6,7 +6,7 @@ from ordering.application.failures import BrokerUnavailable
 from ordering.application.messages import Acked, OutboxSummary, OutgoingRecord, PublishResult, Rejected, Unsent
 from ordering.application.outage_gate import BacklogLimits, OutageGate, OutagePolicy
 from ordering.application.partitioning import partition_of
-from ordering.application.relay_outbox import RelayLimits
+from ordering.application.relay_limits import RelayLimits
 from tests.unit.application.relay_bench import RelayBench, first_appearances
 from tests.unit.application.runtime import VirtualRuntime, passing
 

@@ -10,17 +10,16 @@ of one log). Every position is checked against the log's range when it is sought
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import Final, cast
-
-from confluent_kafka import Message
+from typing import Final
 
 from ordering.adapters.kafka.backlog import Backlog
 from ordering.adapters.kafka.connection import Config, GroupProtocol, KafkaConnection
 from ordering.adapters.kafka.fetching import Fetcher
 from ordering.adapters.kafka.inquiries import Inquiries, TopicFacts
 from ordering.adapters.kafka.peek import Peek
+from ordering.adapters.kafka.records import record_of
 from ordering.application.failures import BrokerUnavailable, LogChanged
-from ordering.application.messages import Lag, LogIdentity, Polled, Record
+from ordering.application.messages import Lag, LogIdentity, Polled
 
 VERIFY_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 3.0
@@ -78,7 +77,11 @@ class _Source:
             await self._look_after()
             taken = self._backlog.take(limit)
             if taken is not None:
-                return Polled(taken.assigned, taken.revoked, tuple(map(self._record, taken.messages)))
+                return Polled(
+                    taken.assigned,
+                    taken.revoked,
+                    tuple([record_of(self._topic, message) for message in taken.messages]),
+                )
             left = deadline - self._loop.time()
             if left <= 0:
                 return Polled()
@@ -231,21 +234,6 @@ class _Source:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 self._loop.call_soon_threadsafe(self._woken.set)
-
-    def _record(self, message: Message) -> Record:
-        partition, offset = message.partition(), message.offset()
-        assert partition is not None
-        assert offset is not None
-        headers = cast("list[tuple[str, bytes | None]] | None", message.headers())
-        return Record(
-            self._topic,
-            partition,
-            offset,
-            message.timestamp()[1],
-            message.key(),
-            message.value(),
-            tuple([(name, value or b"") for name, value in headers]) if headers else (),
-        )
 
 
 class KafkaSource(_Source):

@@ -171,6 +171,15 @@ class MemorySource:
         self._require_available()
         return {partition: self._log.begins.get(partition, 0) for partition in self._log.ends()}
 
+    async def newest(self, each: int) -> Sequence[Record]:
+        self._require_available()
+        begins = self._log.begins
+        return [
+            record
+            for partition, records in enumerate(self._log.partitions)
+            for record in records[max(begins.get(partition, 0), len(records) - each) :]
+        ]
+
     async def lag(self, positions: Mapping[int, int]) -> Lag:
         self._require_available()
         waiting = [records[positions.get(partition, 0) :] for partition, records in enumerate(self._log.partitions)]

@@ -1,7 +1,7 @@
 """The write side's store in this process's memory, with the semantics of the durable ones."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ordering.application.errors import StoreUnavailable, WriteRejected
 from ordering.application.messages import (
@@ -13,6 +13,7 @@ from ordering.application.messages import (
     OutboxSummary,
     Outcome,
     RecordedAnswer,
+    Standing,
     Stored,
     StoredState,
     Write,
@@ -174,6 +175,31 @@ class MemoryOrderStore:
         for ref in refs:
             del self._refs[self._journal.pop(ref).event_id]
         return len(keys) + len(refs)
+
+    # ------------------------------------------------------------------ compared with the log
+
+    async def standings(self, keys: Collection[str]) -> Mapping[str, Standing]:
+        self._check_open()
+        return {
+            key: Standing(state.version, state.event_id, self._waiting(key))
+            for key in keys
+            if (state := self._states.get(key)) is not None
+        }
+
+    def _waiting(self, key: str) -> dict[int, str]:
+        return {ref[1]: self._journal[ref].event_id for ref in self._outbox if ref[0] == key}
+
+    async def adopt(self, events: Sequence[NewEvent]) -> None:
+        self._check_open()
+        for event in events:
+            key, ref = event.aggregate_id, (event.aggregate_id, event.version)
+            for known in [known for known in self._journal if known[0] == key and known[1] >= event.version]:
+                del self._refs[self._journal.pop(known).event_id]
+            self._states[key] = StoredState(*ref, event.event_id, event.encoded)
+            self._journal[ref], self._refs[event.event_id] = event, ref
+            for waiting in [waiting for waiting in self._outbox if waiting[0] == key]:
+                del self._outbox[waiting]
+            self._parked.pop(key, None)
 
     # ------------------------------------------------------------------ lease
 

@@ -10,6 +10,7 @@ from ordering.adapters.postgres.connections import Database
 from ordering.adapters.postgres.lease import RelayLeaseRow
 from ordering.adapters.postgres.rows import EVENT_COLUMNS, event_of, for_people
 from ordering.adapters.postgres.schema import CART
+from ordering.adapters.postgres.standings import ComparedRows
 from ordering.adapters.postgres.writes import rounds_of, store
 from ordering.application.messages import (
     Encoded,
@@ -92,8 +93,9 @@ _PARTITIONS: Final = "SELECT partitions FROM topics WHERE topic = $1"
 _TIME: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 
-class PostgresOrderStore(RelayLeaseRow):
-    """OrderRepository, BatchWriter, Outbox, Journal, Housekeeping and RelayLease in the schema ``ordering_cart``.
+class PostgresOrderStore(RelayLeaseRow, ComparedRows):
+    """OrderRepository, BatchWriter, Outbox, Journal, Housekeeping, StandingStore and RelayLease in the schema
+    ``ordering_cart``.
 
     ``url`` is a libpq address (``postgresql://user:password@host:port/database?sslmode=...``), which goes to asyncpg
     as it is. ``owner`` names this instance in the lease; by default a new id. Nothing is connected before ``open`` or
@@ -101,7 +103,7 @@ class PostgresOrderStore(RelayLeaseRow):
     """
 
     def __init__(self, url: str, *, owner: str | None = None) -> None:
-        super().__init__(Database(url, CART), owner or str(uuid4()))
+        RelayLeaseRow.__init__(self, Database(url, CART), owner or str(uuid4()))
 
     async def open(self) -> None:
         """Connect and check the server, its durability and the schema. Idempotent.

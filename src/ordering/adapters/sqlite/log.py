@@ -7,7 +7,7 @@ file's ``data_version``; nothing of theirs is written here. Nothing is ever dele
 import asyncio
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -61,6 +61,9 @@ SELECT partition, (SELECT ifnull(min(offset), 0) FROM records r WHERE r.partitio
 """
 _READ = """
 SELECT offset, timestamp, key, value, headers FROM records WHERE partition = ? AND offset >= ? ORDER BY offset LIMIT ?
+"""
+_NEWEST = """
+SELECT offset, timestamp, key, value, headers FROM records WHERE partition = ? ORDER BY offset DESC LIMIT ?
 """
 _TIMESTAMP = "SELECT timestamp FROM records WHERE partition = ? AND offset >= ? ORDER BY offset LIMIT 1"
 
@@ -186,7 +189,7 @@ def _reason(error: StoreUnavailable | CommitAmbiguous) -> str:
 
 
 class SqliteSource:
-    """EventSource from one topic's log, by a read-only connection on the event loop.
+    """EventSource and LogTail from one topic's log, by a read-only connection on the event loop.
 
     The file may come later than the reader: until then every question raises BrokerUnavailable. A file that is
     another log than before raises LogChanged for as long as it lies there. There is one instance per group, so all
@@ -272,6 +275,13 @@ class SqliteSource:
         age = max(0.0, self._now() / 1_000_000 - min(oldest) / 1_000) if oldest else 0.0
         return Lag(sum(behind.values()), age)
 
+    async def newest(self, each: int) -> Sequence[Record]:
+        self._open()
+        found: list[Record] = []
+        for partition in range(self._partitions):
+            found += self._records(partition, reversed(self._query(_NEWEST, (partition, each))))
+        return found
+
     # ------------------------------------------------------------------ the file
 
     def _open(self) -> None:
@@ -338,14 +348,17 @@ class SqliteSource:
 
     def _read(self, partition: int, count: int) -> list[Record]:
         at = self._positions[partition]
-        records = [
-            Record(self._topic, partition, offset, timestamp, key, value, unpack_headers(headers))
-            for offset, timestamp, key, value, headers in self._query(_READ, (partition, at, count))
-        ]
+        records = self._records(partition, self._query(_READ, (partition, at, count)))
         if len(records) != count or records[-1].offset != at + count - 1:
             raise LogChanged(f"records of partition {partition} of {self._topic} are missing from position {at} on")
         self._positions[partition] = at + count
         return records
+
+    def _records(self, partition: int, rows: Iterable[tuple[Any, ...]]) -> list[Record]:
+        return [
+            Record(self._topic, partition, offset, timestamp, key, value, unpack_headers(headers))
+            for offset, timestamp, key, value, headers in rows
+        ]
 
     def _ends(self) -> dict[int, int]:
         return dict(self._query(_ENDS, (self._partitions,)))

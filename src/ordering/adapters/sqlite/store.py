@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,15 +10,18 @@ import apsw
 
 from ordering.adapters.sqlite.database import NoWriter, Reader, Writer, open_reader, open_writer
 from ordering.adapters.sqlite.rows import EVENT_COLUMNS, event_of
+from ordering.adapters.sqlite.standings import adopt, standings
 from ordering.adapters.sqlite.writes import ANSWER, apply
 from ordering.application.errors import CommitAmbiguous, StoreUnavailable
 from ordering.application.messages import (
     Encoded,
     JournalEntry,
+    NewEvent,
     OutboxRow,
     OutboxSummary,
     Outcome,
     RecordedAnswer,
+    Standing,
     StoredState,
     Write,
 )
@@ -179,6 +182,14 @@ class SqliteOrderStore:
             return answers + connection.changes()
 
         return await self._repeatable(delete, durable=False)
+
+    # ------------------------------------------------------------------ compared with the log
+
+    async def standings(self, keys: Collection[str]) -> Mapping[str, Standing]:
+        return self._reader.snapshot(lambda connection: standings(connection, keys))
+
+    async def adopt(self, events: Sequence[NewEvent]) -> None:
+        await self._repeatable(lambda connection: adopt(connection, events))
 
     # ------------------------------------------------------------------ lease
 

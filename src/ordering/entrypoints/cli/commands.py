@@ -11,6 +11,7 @@ from cyclopts.validators import Number
 
 from ordering.entrypoints.cli.documents import asyncapi, lifecycle, openapi
 from ordering.entrypoints.cli.output import Output
+from ordering.entrypoints.cli.recovery import backup, restore
 
 
 def _version() -> str:
@@ -36,6 +37,8 @@ migrate = App(name="migrate", help="The tables of PostgreSQL stores (cluster mod
 topics = App(name="topics", help="The topic of the events (cluster mode).")
 for group in (serve, orders, outbox, dlq, config, schemas, migrate, topics, openapi, asyncapi, lifecycle):
     app.command(group)
+app.command(restore)
+app.command(backup)
 
 OrderId = Annotated[str, Parameter(help="The order's id.")]
 OrderOrPlace = Annotated[

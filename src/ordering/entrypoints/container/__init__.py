@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ordering.application.failures import Refused
 from ordering.entrypoints.container.administration import Migrations, ensure_topic
+from ordering.entrypoints.container.backup import Copied, Told, back_up
 from ordering.entrypoints.container.contracts import EVENT_SOURCE, openapi_documents, published_schemas
 from ordering.entrypoints.container.embedded import NothingYet, embedded_cart, embedded_order
 from ordering.entrypoints.container.inspection import Inspection, StoreFacts, inspection, sqlite_build
@@ -29,6 +30,7 @@ __all__ = [
     "EVENT_SOURCE",
     "REFUSALS",
     "Cart",
+    "Copied",
     "Inspection",
     "Migrations",
     "NothingYet",
@@ -36,7 +38,9 @@ __all__ = [
     "OrderStore",
     "ReadModel",
     "StoreFacts",
+    "Told",
     "Tools",
+    "back_up",
     "cart_service",
     "check_schemas",
     "embedded_cart",

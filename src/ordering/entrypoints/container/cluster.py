@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from ordering.adapters.avro.confluent import ConfluentRegistry
 from ordering.adapters.kafka.connection import KafkaConnection
 from ordering.adapters.kafka.group_lag import KafkaGroupLag
+from ordering.adapters.kafka.newest import KafkaTail
 from ordering.adapters.kafka.publisher import KafkaPublisher
 from ordering.adapters.kafka.source import KafkaReader, KafkaSource
 from ordering.adapters.system import SystemRuntime
@@ -41,6 +42,7 @@ def cluster_cart(settings: Settings, observer: ServiceObserver, exits: AsyncExit
             settings.topic,
             replaced=lambda reason: observer.alarmed("producer.replaced", topic=settings.topic, reason=reason),
         ),
+        log_tail=lambda: KafkaTail(connection(settings), settings.topic),
         group_lags=lambda: opened(
             exits,
             KafkaGroupLag,

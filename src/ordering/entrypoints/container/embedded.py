@@ -29,6 +29,7 @@ def embedded_cart(settings: Settings, observer: ServiceObserver, exits: AsyncExi
         registry=BuiltInRegistry,
         store=lambda: order_store(settings, exits),
         publisher=lambda: opened(exits, SqlitePublisher.open, settings.log_dir, settings.topic, settings.partitions),
+        log_tail=lambda: log_source(settings, exits),
         group_lags=lambda: PositionLag(
             settings.consumer_group,
             settings.topic,
@@ -91,6 +92,11 @@ def log_to_look_at(settings: Settings, exits: AsyncExitStack) -> SqliteSource:
     """The log, to be looked at without a trace. Raises NothingYet."""
     _existing(log_path(settings.log_dir, settings.topic))
     return log_source(settings, exits, traceless=True)
+
+
+def idle_order_store(settings: Settings, exits: AsyncExitStack) -> SqliteOrderStore:
+    """The order store while no service runs. Raises Refused if one does, or none has made it."""
+    return opened(exits, SqliteOrderStore.open, _existing(settings.cart_dir / CART_FILE))
 
 
 class NothingYet(Refused):

@@ -26,6 +26,7 @@ def memory(settings: Settings, observer: ServiceObserver) -> tuple[Cart, Order]:
             registry=BuiltInRegistry,
             store=MemoryOrderStore,
             publisher=lambda: MemoryPublisher(log),
+            log_tail=source,
             group_lags=lambda: PositionLag(settings.consumer_group, settings.topic, views.positions, source()),
         ),
         order_of(settings, observer, registry=BuiltInRegistry, views=lambda: views, source=source, log_view=source),

@@ -15,6 +15,7 @@ from ordering.adapters.avro.decoder import OrderEventDecoder
 from ordering.adapters.system import SystemRuntime
 from ordering.application.change_status import ChangeStatus
 from ordering.application.commands import ChangeRecorder, IdempotencyKeys
+from ordering.application.compare_log import StartCheck
 from ordering.application.consume_events import EventConsumer
 from ordering.application.dead_letters import HeldRecords
 from ordering.application.group_commit import CommitLimits, GroupCommit
@@ -32,6 +33,7 @@ from ordering.application.ports import (
     GroupLags,
     Housekeeping,
     Journal,
+    LogTail,
     OrderRepository,
     OrderViews,
     Outbox,
@@ -39,6 +41,7 @@ from ordering.application.ports import (
     RelayLease,
     Runtime,
     SchemaIds,
+    StandingStore,
 )
 from ordering.application.queries import OrderDetails, ReadStats, TopicIds
 from ordering.application.relay_limits import RelayLimits
@@ -62,7 +65,7 @@ PUBLISHES_AT_ONCE: Final = 4
 """Batches under way to a broker: one slow partition leader must not hold up the others. A file takes one at a time."""
 
 
-class OrderStore(OrderRepository, BatchWriter, Outbox, Journal, Housekeeping, RelayLease, Protocol):
+class OrderStore(OrderRepository, BatchWriter, Outbox, Journal, StandingStore, Housekeeping, RelayLease, Protocol):
     """Everything the write side asks of its store."""
 
 
@@ -159,10 +162,11 @@ class Cart(Common):
     """The service that takes orders."""
 
     settings, observer, runtime, codec = Common.settings, Common.observer, Common.runtime, Common.codec
-    registry = Common.registry
+    registry, decoder = Common.registry, Common.decoder
     topic = settings.provided.topic
     store: providers.Provider[OrderStore] = providers.Dependency()
     publisher: providers.Provider[EventPublisher] = providers.Dependency()
+    log_tail: providers.Provider[LogTail] = providers.Dependency()
     group_lags: providers.Provider[GroupLags] = providers.Dependency()  # of those who follow the events
 
     gate: providers.Provider[OutageGate] = providers.Singleton(_gate, settings)
@@ -178,6 +182,7 @@ class Cart(Common):
         topic,
         codec.provided.schema,
         providers.Singleton(_relay_limits, settings),
+        providers.Singleton(StartCheck, log_tail, decoder, store, observer, EVENT_SOURCE),
     )
     commit: providers.Provider[GroupCommit] = providers.Singleton(
         GroupCommit, store, runtime, observer, relay.provided.offer, providers.Singleton(_commit_limits, settings)
@@ -272,6 +277,7 @@ def cart_of(
     registry: Callable[[], Registry],
     store: Callable[[], OrderStore],
     publisher: Callable[[], EventPublisher],
+    log_tail: Callable[[], LogTail],
     group_lags: Callable[[], GroupLags],
 ) -> Cart:
     """The cart service on these adapters, each made when it is first needed."""
@@ -281,6 +287,7 @@ def cart_of(
         registry=providers.Singleton(registry),
         store=providers.Singleton(store),
         publisher=providers.Singleton(publisher),
+        log_tail=providers.Singleton(log_tail),
         group_lags=providers.Singleton(group_lags),
     )
 

@@ -10,13 +10,14 @@ from ordering.adapters.avro.codec import OrderCodec
 from ordering.adapters.avro.decoder import OrderEventDecoder
 from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.adapters.system import SystemRuntime
+from ordering.application.compare_log import Reconciler
 from ordering.application.dead_letters import HeldRecords
 from ordering.application.generations import Difference, Progress
 from ordering.application.ports import EventDecoder, WholeLog
 from ordering.application.rebuild import Rebuild
 from ordering.entrypoints.container import embedded
 from ordering.entrypoints.container.opening import extra
-from ordering.entrypoints.container.parts import OrderStore, ReadModel
+from ordering.entrypoints.container.parts import EVENT_SOURCE, OrderStore, ReadModel
 from ordering.entrypoints.settings import Mode, Settings
 
 if TYPE_CHECKING:
@@ -66,6 +67,17 @@ class Tools:
 
             return cluster.order_store(self.settings.cart_database, self._exits)
         return embedded.existing_order_store(self.settings, self._exits)
+
+    @cached_property
+    def idle_store(self) -> OrderStore:
+        """The order store, for changes that no running service may meet. A file tells whether one does."""
+        if self.settings.cart_database is not None:
+            return self.store
+        return embedded.idle_order_store(self.settings, self._exits)
+
+    def reconciler(self, *, dry_run: bool) -> Reconciler:
+        """The log compared with the order store, and adopted by it."""
+        return Reconciler(self.source, self.decoder, self.store if dry_run else self.idle_store, EVENT_SOURCE)
 
     @cached_property
     def views(self) -> ReadModel:

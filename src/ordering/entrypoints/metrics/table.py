@@ -71,6 +71,7 @@ ALARMS: Final[Mapping[str, frozenset[Part]]] = {
     "commit.ambiguous": CART,
     "commit.unknown": CART,
     "relay.outage": CART,
+    "store.behind_log": CART,
     "outbox.parked": CART,
     "topic.partitions_differ": CART,
     "producer.replaced": CART,

@@ -1,0 +1,63 @@
+"""The order store compared with the log, and brought up to it, inside one PostgreSQL transaction."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+import asyncpg
+
+from ordering.adapters.postgres.connections import Database
+from ordering.adapters.postgres.rows import pack_headers
+from ordering.application.messages import NewEvent, Standing
+
+# One statement, so one moment.
+_STANDINGS: Final = """
+SELECT a.order_id, a.version, a.event_id, ARRAY(
+  SELECT ROW(o.version, j.event_id) FROM outbox o JOIN journal j USING (number, version)
+  WHERE o.aggregate_id = a.order_id)
+FROM orders a WHERE a.order_id = ANY ($1::text[])
+"""
+_PUT: Final = """
+INSERT INTO orders (order_id, number, version, event_id, schema, state)
+VALUES ($1, nextval('order_numbers'), $2, $3, $4, $5)
+ON CONFLICT (order_id) DO UPDATE
+SET version = excluded.version, event_id = excluded.event_id, schema = excluded.schema, state = excluded.state
+RETURNING number
+"""
+_RULED_OUT: Final = "DELETE FROM journal WHERE number = $1 AND version >= $2"
+_APPEND: Final = """
+INSERT INTO journal (number, version, event_id, aggregate_id, topic, key, headers, schema, body, occurred_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+_IS_PUBLISHED: Final = "DELETE FROM outbox WHERE aggregate_id = $1"
+_UNPARK: Final = "DELETE FROM parked WHERE aggregate_id = $1"
+
+
+class ComparedRows:
+    """StandingStore in the schema of the order store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def standings(self, keys: Collection[str]) -> Mapping[str, Standing]:
+        rows = await self._database.fetch(_STANDINGS, list(keys))
+        return {key: Standing(version, event_id, dict(waiting)) for key, version, event_id, waiting in rows}
+
+    async def adopt(self, events: Sequence[NewEvent]) -> None:
+        async def job(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                for event in events:
+                    await _adopt(connection, event)
+
+        # Adopting twice changes nothing more, so not to know whether it happened is as good as that it did not.
+        await self._database.run(job)
+
+
+async def _adopt(connection: asyncpg.Connection, event: NewEvent) -> None:
+    key, encoded = event.aggregate_id, event.encoded
+    number = await connection.fetchval(_PUT, key, event.version, event.event_id, encoded.schema, encoded.body)
+    await connection.execute(_RULED_OUT, number, event.version)
+    row = (number, event.version, event.event_id, key, event.topic, event.key)
+    rest = (pack_headers(event.headers), encoded.schema, encoded.body, event.occurred_at)
+    await connection.execute(_APPEND, *row, *rest)
+    await connection.execute(_IS_PUBLISHED, key)
+    await connection.execute(_UNPARK, key)

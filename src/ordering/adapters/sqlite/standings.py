@@ -1,0 +1,57 @@
+"""The order store compared with the log, and brought up to it, inside one SQLite transaction."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+
+import apsw
+
+from ordering.adapters.sqlite.rows import pack_headers
+from ordering.application.messages import NewEvent, Standing
+
+_STANDINGS = """
+SELECT a.order_id, a.version, a.event_id FROM json_each(?) k CROSS JOIN orders a WHERE a.order_id = k.value
+"""
+_UNPUBLISHED = """
+SELECT o.aggregate_id, o.version, j.event_id
+FROM json_each(?) k CROSS JOIN outbox o JOIN journal j USING (seq) WHERE o.aggregate_id = k.value
+"""
+_PUT = """
+INSERT INTO orders (version, event_id, schema, state, order_id) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (order_id) DO UPDATE
+SET version = excluded.version, event_id = excluded.event_id, schema = excluded.schema, state = excluded.state
+RETURNING number
+"""
+_RULED_OUT = "DELETE FROM journal WHERE number = ? AND version >= ?"
+_APPEND = """
+INSERT INTO journal (number, version, event_id, aggregate_id, topic, key, headers, schema, body, occurred_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_IS_PUBLISHED = "DELETE FROM outbox WHERE aggregate_id = ?"
+_UNPARK = "DELETE FROM parked WHERE aggregate_id = ?"
+
+
+def standings(connection: apsw.Connection, keys: Collection[str]) -> Mapping[str, Standing]:
+    """How these aggregates stand, as of one moment."""
+    wanted = json.dumps(list(keys))
+    waiting: dict[str, dict[int, str]] = {}
+    for key, version, event_id in connection.execute(_UNPUBLISHED, (wanted,)):
+        waiting.setdefault(key, {})[version] = event_id
+    return {
+        key: Standing(version, event_id, waiting.get(key, {}))
+        for key, version, event_id in connection.execute(_STANDINGS, (wanted,))
+    }
+
+
+def adopt(connection: apsw.Connection, events: Sequence[NewEvent]) -> None:
+    """Make these the aggregates' states and history, published."""
+    for event in events:
+        encoded = event.encoded
+        state = (event.version, event.event_id, encoded.schema, encoded.body, event.aggregate_id)
+        number: int = connection.execute(_PUT, state).get
+        connection.execute(_IS_PUBLISHED, (event.aggregate_id,))
+        connection.execute(_RULED_OUT, (number, event.version))
+        row = (number, event.version, event.event_id, event.aggregate_id, event.topic, event.key)
+        rest = (pack_headers(event.headers), encoded.schema, encoded.body, event.occurred_at)
+        connection.execute(_APPEND, (*row, *rest))
+        connection.execute(_IS_PUBLISHED, (event.aggregate_id,))  # what came into the journal is in the outbox, too
+        connection.execute(_UNPARK, (event.aggregate_id,))

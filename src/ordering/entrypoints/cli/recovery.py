@@ -1,0 +1,32 @@
+"""The commands that make copies and bring copies back, as cyclopts knows them."""
+# ruff: noqa: PLC0415 -- `ordering --help` must not load what one of the commands needs
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+restore = App(name="restore", help="After a backup was put back: the order store and the log, compared.")
+
+
+def backup(folder: Annotated[Path, Parameter(help="A folder that does not exist yet.")]) -> int:
+    """Copy every file of the system, consistently, while services run."""
+    from ordering.entrypoints.cli.backup import back_up
+
+    return back_up(folder)
+
+
+@restore.command(name="check")
+def restore_check() -> int:
+    """Read the whole log and tell what the order store does not know; exit status 1 if there is anything."""
+    from ordering.entrypoints.cli.reconcile import reconcile
+
+    return reconcile(dry_run=True)
+
+
+@restore.command(name="reconcile")
+def restore_reconcile() -> int:
+    """Bring an order store that is older than the log up to it: orders and changes it lacks become its own."""
+    from ordering.entrypoints.cli.reconcile import reconcile
+
+    return reconcile(dry_run=False)

@@ -1,0 +1,194 @@
+"""The documented ways to keep a copy and to bring it back, with real processes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.e2e.running import PATIENCE, System, command, environment, running, until
+from tests.faults.cluster import Cluster, Instance
+from tests.faults.cluster import running as ending
+from tests.services.fixtures import GivenKafka, GivenRegistry
+from tests.services.kafka import Kafka
+from tests.services.postgres import Postgres
+from tests.services.registry import Registry
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+
+class Load:
+    """Somebody who creates orders all the time, and notes which were acknowledged."""
+
+    def __init__(self, system: System) -> None:
+        self._system, self._ended = system, threading.Event()
+        self.acknowledged: list[str] = []
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            order_id = f"load-{len(self.acknowledged)}"
+            assert self._system.place(order_id) == 201
+            self.acknowledged.append(order_id)
+
+    def end(self) -> None:
+        """No more orders."""
+        self._ended.set()
+        self._thread.join(PATIENCE)
+
+
+def details(system: System, order_id: str, wait: int = 0) -> int:
+    """The status of asking for an order."""
+    return system.call("GET", f"{system.order}/api/order-details?orderId={order_id}&wait={wait}")[0]
+
+
+def test_a_backup_under_load_restores_to_a_system_that_keeps_its_promises(tmp_path: Path) -> None:
+    """Every order that was acknowledged before the backup began is there; what came later is there as a whole or not
+    at all; and the restored system takes orders as before."""
+    data, copy = tmp_path / "data", tmp_path / "backups" / "monday"
+    copy.parent.mkdir()
+    with running(data) as system:
+        load = Load(system)
+        try:
+            until(lambda: len(load.acknowledged) > 50, "some orders")
+            before = list(load.acknowledged)
+            made = command("backup", str(copy), env=environment(data))
+        finally:
+            load.end()
+        assert made.returncode == 0, made.stderr
+        assert [line.split()[0] for line in made.stdout.splitlines()][:3] == [
+            "view.db",
+            "log-order-events.db",
+            "cart.db",
+        ]
+        again = command("backup", str(copy), env=environment(data))
+        assert again.returncode == 1
+        assert "exists already" in again.stderr
+    shutil.rmtree(data)
+    shutil.copytree(copy, data)
+
+    with running(data) as system:
+        for order_id in before:
+            assert details(system, order_id, wait=30) == 200
+        shown = {order_id for order_id in load.acknowledged if details(system, order_id) == 200}
+        for order_id in load.acknowledged:
+            assert system.place(order_id) == (409 if order_id in shown else 201)
+        stats = system.call("GET", f"{system.order}/api/stats?ids=false")[1]
+        assert (stats["gaps"], stats["late"], stats["deadLetters"]) == (0, 0, 0)
+    assert command("restore", "check", env=environment(data)).returncode == 0
+
+
+def refused_and_reconciled(
+    start: Callable[[], tuple[int, str]], run: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """A cart service on an older store does not start, says why and what to do; and doing that helps."""
+    status, said = start()
+    assert status == 1
+    assert "the order store is older than the log, which has 2 changes that it does not know" in said
+    assert "version-conflict" in said
+    assert "`ordering restore reconcile`" in said
+    assert "Traceback" not in said
+    checked = run("restore", "check")
+    assert checked.returncode == 1, checked.stderr
+    assert "2 changes of 2 orders are not known to the order store: " in checked.stdout
+    mended = run("restore", "reconcile")
+    assert mended.returncode == 0, mended.stderr
+    assert "2 changes of 2 orders were adopted by the order store: " in mended.stdout
+    assert run("restore", "check").returncode == 0
+
+
+def test_an_older_order_store_does_not_start_before_it_is_reconciled(tmp_path: Path) -> None:
+    """Embedded: cart.db of yesterday beside the log of today."""
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    confirm = {"orderId": "kept", "status": "confirmed"}
+    ship = {"orderId": "kept", "status": "shipped"}
+    with running(data) as system:
+        assert system.place("kept") == 201
+        assert details(system, "kept", wait=30) == 200
+        assert command("backup", str(copy), env=environment(data)).returncode == 0
+        assert system.place("later") == 201
+        assert system.call("PUT", f"{system.cart}/api/update-order", confirm)[0] == 200
+        assert system.call("GET", f"{system.order}/api/order-details?orderId=kept&minVersion=2&wait=30")[0] == 200
+        assert details(system, "later", wait=30) == 200
+        assert command("restore", "reconcile", env=environment(data)).returncode == 1  # a service runs
+        assert system.stop() == 0
+    for left in data.glob("cart.db*"):
+        left.unlink()
+    shutil.copy(copy / "cart.db", data)
+
+    def start() -> tuple[int, str]:
+        ended = command("serve", "cart", env=environment(data))
+        return ended.returncode, ended.stderr
+
+    refused_and_reconciled(start, lambda *words: command(*words, env=environment(data)))
+    with running(data) as system:
+        assert system.place("later") == 409
+        assert system.call("PUT", f"{system.cart}/api/update-order", ship)[0] == 200
+        status, answer = system.call("GET", f"{system.order}/api/order-details?orderId=kept&minVersion=3&wait=30")
+        assert (status, answer["data"]["status"]) == (200, "shipped")
+        stats = system.call("GET", f"{system.order}/api/stats?ids=false")[1]
+        assert (stats["gaps"], stats["late"], stats["deadLetters"]) == (0, 0, 0)
+
+
+def call(instance: Instance, method: str, path: str, body: object = None) -> tuple[int, object]:
+    """One request to one service."""
+    return System.call(None, method, f"{instance.url}{path}", body)  # type: ignore[arg-type]
+
+
+def test_an_older_database_does_not_start_before_it_is_reconciled(
+    kafka: Kafka | GivenKafka, registry: Registry | GivenRegistry, postgres: Postgres, tmp_path: Path
+) -> None:
+    """Cluster: a dump of the cart service's schema, put back while Kafka has gone on."""
+    if not isinstance(postgres, Postgres):
+        pytest.skip("dumps: needs PostgreSQL's programs beside the server (run without INTEGRATION=compose)")
+    name = f"restore-{uuid4().hex[:8]}"
+    database = postgres.create_database(name)
+    cluster = Cluster(tmp_path, bootstrap=kafka.bootstrap, registry=registry.url, database=database, topic=name)
+    dump = str(tmp_path / "cart.dump")
+    with ending(cluster):
+        cluster.prepare()
+        cart, order = cluster.cart(), cluster.order()
+
+        def place(order_id: str) -> int:
+            return call(cart, "POST", "/api/create-order", {"orderId": order_id, "numItems": 1})[0]
+
+        def visible(order_id: str, version: int) -> int:
+            path = f"/api/order-details?orderId={order_id}&minVersion={version}&wait=30"
+            return call(order, "GET", path)[0]
+
+        assert place("kept") == 201
+        assert visible("kept", 1) == 200
+        pg = postgres.programs
+        run_program(pg / "pg_dump", "-Fc", "-n", "ordering_cart", "-f", dump, "-d", database)
+        assert place("later") == 201
+        assert call(cart, "PUT", "/api/update-order", {"orderId": "kept", "status": "confirmed"})[0] == 200
+        assert (visible("kept", 2), visible("later", 1)) == (200, 200)
+        cart.stop()
+        run_program(pg / "pg_restore", "--clean", "--if-exists", "--single-transaction", "-d", database, dump)
+
+        def start() -> tuple[int, str]:
+            cart.start(wait=False)
+            assert cart.process is not None
+            return cart.process.wait(PATIENCE), cart.last_words()
+
+        refused_and_reconciled(start, lambda *words: command(*words, env=cluster.env))
+        cart.start()
+        assert place("later") == 409
+        assert call(cart, "PUT", "/api/update-order", {"orderId": "kept", "status": "shipped"})[0] == 200
+        assert visible("kept", 3) == 200
+        stats = call(order, "GET", "/api/stats?ids=false")[1]
+        assert isinstance(stats, dict)
+        assert (stats["gaps"], stats["late"], stats["deadLetters"]) == (0, 0, 0)
+    postgres.drop_database(name)
+
+
+def run_program(program: Path, *words: str) -> None:
+    """One of PostgreSQL's own, to its end."""
+    done = subprocess.run([program, *words], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,280 @@
+"""An order store older than the log is found out, brought up to it, and a sound one never suspected."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ordering.adapters.memory.log import MemoryLog, MemorySource
+from ordering.adapters.memory.store import MemoryOrderStore
+from ordering.application.compare_log import Reconciled, Reconciler, StartCheck, StoreBehindLog
+from ordering.application.failures import Refused
+from ordering.application.messages import (
+    DecodedEvent,
+    Encoded,
+    Headers,
+    Lineage,
+    NewEvent,
+    OutgoingRecord,
+    Record,
+    Standing,
+    Undecodable,
+    Write,
+)
+from tests.unit.application.runtime import RecordingObserver, run
+
+TOPIC, OURS = "things", "urn:ours"
+SENT_BY_US: Headers = (("ce_source", OURS.encode()),)
+
+
+class Decoder:
+    """A record's value is ``version event-id``, or ``inherited``."""
+
+    async def decode(self, records: Sequence[Record]) -> Sequence[DecodedEvent | Undecodable]:
+        return [self._one(record) for record in records]
+
+    def _one(self, record: Record) -> DecodedEvent | Undecodable:
+        assert record.key is not None
+        assert record.value is not None
+        key, encoded = record.key.decode(), Encoded("thing/1", record.value)
+        match record.value.decode().split():
+            case [version, event_id]:
+                return DecodedEvent(key, event_id, int(version), "new", encoded)
+            case ["inherited"]:
+                return DecodedEvent(key, f"{key}-{record.offset}", None, "new", encoded, Lineage.INHERITED)
+            case _:
+                return Undecodable("corrupt", "no event", key)
+
+
+class World:
+    """A store and a log, and what a service does to them."""
+
+    def __init__(self) -> None:
+        self.store, self.log, self.observer = MemoryOrderStore(), MemoryLog(TOPIC, 3), RecordingObserver()
+        self._ids = 0
+
+    async def change(self, key: str) -> None:
+        """One more version of a key."""
+        stored = await self.store.get(key)
+        version = 1 if stored is None else stored.version + 1
+        self._ids += 1
+        event_id = f"e{self._ids}"
+        encoded = Encoded("thing/1", f"{version} {event_id}".encode())
+        event = NewEvent(event_id, key, version, TOPIC, key.encode(), SENT_BY_US, encoded, 1_000)
+        await self.store.write([Write(key, version - 1, event)])
+
+    async def publish(self, *, mark: bool = True) -> None:
+        """The next event of each key reaches the log; its mark may get lost."""
+        for row in await self.store.heads(100, ()):
+            event = row.event
+            self.append(event.key, event.encoded.body, event.headers)
+            if mark:
+                await self.store.mark_published([(event.aggregate_id, event.version)])
+
+    def append(self, key: bytes, value: bytes, headers: Headers = SENT_BY_US) -> None:
+        """A record, whoever sends it."""
+        self.log.append(OutgoingRecord(TOPIC, sum(key) % 3, key, value, headers, 1))
+
+    async def check(self) -> None:
+        """What happens at every start."""
+        source = MemorySource(self.log, "check", lambda: 0)
+        await StartCheck(source, Decoder(), self.store, self.observer, OURS)()
+
+    async def reconcile(self, *, dry_run: bool = False) -> Reconciled:
+        """The way out."""
+        source = MemorySource(self.log, "reconcile", lambda: 0)
+        return await Reconciler(source, Decoder(), self.store, OURS).run(dry_run=dry_run)
+
+    def restore(self, backup: MemoryOrderStore) -> None:
+        """Put a backup in the store's place."""
+        self.store = copy.deepcopy(backup)
+
+    def first_appearances(self) -> dict[str, list[tuple[int, str]]]:
+        """Of each key the versions in the log as they first came, with their events."""
+        seen: dict[str, dict[int, str]] = {}
+        for key, version, event_id in self._events():
+            seen.setdefault(key, {}).setdefault(version, event_id)
+        return {key: list(versions.items()) for key, versions in seen.items()}
+
+    def all_events(self) -> set[tuple[str, int, str]]:
+        """Key, version and event of everything in the log: one version with two events shows."""
+        return set(self._events())
+
+    def _events(self) -> Iterator[tuple[str, int, str]]:
+        for records in self.log.partitions:
+            for record in records:
+                assert record.key is not None
+                assert record.value is not None
+                version, event_id = record.value.decode().split()
+                yield record.key.decode(), int(version), event_id
+
+
+def test_a_restored_older_store_is_refused_with_its_orders_and_the_way_out() -> None:
+    """One line: which orders, what would happen, what to do."""
+
+    async def main() -> None:
+        world = World()
+        await world.change("kept")
+        await world.publish()
+        backup = copy.deepcopy(world.store)
+        for key in ("kept", "created-later"):
+            await world.change(key)
+        await world.publish()
+        world.restore(backup)
+        with pytest.raises(StoreBehindLog) as refused:
+            await world.check()
+
+        assert isinstance(refused.value, Refused)
+        text = str(refused.value)
+        assert "\n" not in text
+        for word in ("2 changes", "created-later", "kept", "version-conflict", "ordering restore reconcile"):
+            assert word in text
+        assert world.observer.names == ["store.behind_log"]
+
+    run(main())
+
+
+def test_a_change_made_on_a_restored_store_is_found_before_it_is_published() -> None:
+    """Same version, another event: it must never reach the log."""
+
+    async def main() -> None:
+        world = World()
+        await world.change("a")
+        await world.publish()
+        backup = copy.deepcopy(world.store)
+        await world.change("a")
+        await world.publish()
+        world.restore(backup)
+        await world.change("a")  # by a build that does not look, or while the log was away
+        with pytest.raises(StoreBehindLog):
+            await world.check()
+        told = await world.reconcile()
+
+        assert told.dropped == [("a", 2)]
+        assert await world.store.standings({"a"}) == {"a": Standing(2, "e2", {})}
+        await world.check()
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("value", "headers"),
+    [
+        (b"7 foreign", (("ce_source", b"urn:somebody"),)),
+        (b"7 foreign", ()),
+        (b"inherited", SENT_BY_US),
+        (b"no event at all", SENT_BY_US),
+    ],
+)
+def test_records_that_are_not_ours_say_nothing(value: bytes, headers: Headers) -> None:
+    """Another producer's, the inherited format, poison: no reason not to start."""
+
+    async def main() -> None:
+        world = World()
+        await world.change("a")
+        await world.publish()
+        world.append(b"a", value, headers)
+        world.append(b"stranger", value, headers)
+        await world.check()
+
+        assert (await world.reconcile()).orders == {}
+
+    run(main())
+
+
+def test_a_version_that_was_published_twice_is_told_and_stops_nothing() -> None:
+    """The harm is done, readers hold the second one; nothing here can undo it."""
+
+    async def main() -> None:
+        world = World()
+        await world.change("a")
+        world.append(b"a", b"1 another")
+        await world.publish()
+        await world.check()
+        told = await world.reconcile()
+
+        assert told.diverged == [("a", 1)]
+        assert told.orders == {}
+
+    run(main())
+
+
+KEYS = st.sampled_from(["a", "b", "c", "d"])
+STEPS = st.lists(
+    st.one_of(
+        KEYS.map(lambda key: ("change", key)),
+        st.sampled_from([("publish", ""), ("publish", "unmarked"), ("backup", "")]),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+async def _live(steps: Sequence[tuple[str, str]]) -> tuple[World, MemoryOrderStore]:
+    """Live through steps, checking at each that nothing is suspected; with the last backup on the way."""
+    world = World()
+    backup = copy.deepcopy(world.store)
+    for step, detail in steps:
+        match step:
+            case "change":
+                await world.change(detail)
+            case "publish":
+                await world.publish(mark=not detail)
+            case _:
+                backup = copy.deepcopy(world.store)
+        await world.check()
+    return world, backup
+
+
+@given(STEPS, st.lists(KEYS, max_size=4))
+def test_exactly_a_store_that_lacks_published_changes_is_refused_and_reconciled(
+    steps: list[tuple[str, str]], made_after: list[str]
+) -> None:
+    """Whatever was changed, published, marked and backed up: a live store is never suspected; a restored one exactly if
+    the log knows more, or other things, than it does; and reconciled it ends where the log does, keeps what it alone
+    had, and can go on without ever giving a version to a second event."""
+
+    async def main() -> None:
+        world, backup = await _live(steps)
+        log = world.first_appearances()
+        world.restore(backup)
+        for key in made_after:
+            await world.change(key)
+        standings = await world.store.standings(log.keys())
+        lacks = {
+            key
+            for key, versions in log.items()
+            if key not in standings
+            or any(v > standings[key].version or standings[key].unpublished.get(v, e) != e for v, e in versions)
+        }
+        try:
+            await world.check()
+            refused: set[str] = set()
+        except StoreBehindLog as error:
+            refused = {one.key for one in error.found}
+        assert refused == lacks
+
+        dry = await world.reconcile(dry_run=True)
+        assert await world.store.standings(log.keys()) == standings
+        told = await world.reconcile()
+        assert told == dry
+        assert set(told.orders) == lacks
+        await world.check()
+        for key in lacks:
+            assert (await world.store.standings({key}))[key] == Standing(*log[key][-1], {})
+        for key in ("a", "b", "c", "d"):
+            await world.change(key)
+        for _ in range(len(steps) + len(made_after) + 4):
+            await world.publish()
+        final = world.first_appearances()
+        for key, versions in final.items():
+            assert [version for version, _ in versions] == list(range(1, len(versions) + 1))
+            standing = (await world.store.standings({key}))[key]
+            assert versions[-1] == (standing.version, standing.event_id)
+        assert world.all_events() == {(key, *one) for key, versions in final.items() for one in versions}
+
+    run(main())
