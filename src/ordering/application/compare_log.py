@@ -21,7 +21,7 @@ from ordering.application.messages import DecodedEvent, Lineage, NewEvent, Recor
 from ordering.application.ports import EventDecoder, LogTail, Observer, StandingStore, WholeLog
 from ordering.application.read_up_to import ReadUpTo
 
-NEWEST: Final = 1_000
+NEWEST: Final = 300
 """Records of each partition that are compared at start: what came after a backup lies at the end."""
 NAMED: Final = 5
 BATCH: Final = 500
