@@ -31,6 +31,11 @@ SCENARIOS: dict[str, tuple[Callable[..., Outcome], dict[str, Any], dict[str, Any
         {"sockets": 500, "admitted": 256, "head": 10.0, "body": 30.0},
     ),
     "sigterm": (stops.sigterm, {"stops": 2, "clients": 32}, {"stops": 20, "clients": 64}),
+    "sigterm-all": (
+        stops.sigterm,
+        {"stops": 2, "clients": 32, "whole": True},
+        {"stops": 20, "clients": 64, "whole": True},
+    ),
     "cut-connections": (cutting.cut_connections, {"cuts": 150}, {"cuts": 2_000}),
 }
 

@@ -19,18 +19,19 @@ ACCEPTED_BETWEEN = 200
 """How many orders are accepted between two stops at least: the load is back."""
 
 
-def sigterm(place: Place, *, stops: int, clients: int) -> Outcome:
-    """The cart service is stopped and started so many times under the same clients."""
-    return uvloop.run(_sigterm(place, stops, clients))
+def sigterm(place: Place, *, stops: int, clients: int, whole: bool = False) -> Outcome:
+    """The cart service, or the ``whole`` of ``serve all``, is stopped and started so many times under the same
+    clients."""
+    return uvloop.run(_sigterm(place, stops, clients, whole))
 
 
-async def _sigterm(place: Place, stops: int, clients: int) -> Outcome:
-    with place.system("sigterm") as system:
+async def _sigterm(place: Place, stops: int, clients: int, whole: bool) -> Outcome:
+    with place.system("sigterm", whole=whole) as system:
         record, exits, failed = Record(), list[float](), 0
         async with Load(system.cart.url, "t", clients, record=record, repeats=True):
             for number in range(stops):
                 # On a fast store nearly nothing is in hand when the end begins; on a slow one everybody is.
-                with system.slow_store(SLOW_SECONDS) if number % 2 else contextlib.nullcontext():
+                with system.slow_store(SLOW_SECONDS) if number % 2 and not whole else contextlib.nullcontext():
                     await _accepted(record, ACCEPTED_BETWEEN)
                     began = time.monotonic()
                     failed += await asyncio.to_thread(system.cart.stop) != 0
@@ -40,8 +41,9 @@ async def _sigterm(place: Place, stops: int, clients: int) -> Outcome:
         never = record.never()
         findings = await system.settled({**record.attempts, **never})
         said = {text: system.cart.said(text) for text in ("service.undrained", "service.unfinished", "Traceback")}
+        slowly = "" if whole else ", every other one on a slow store"
         figures = (
-            f"{stops} stops under {clients} clients, every other one on a slow store: {record.told()}; "
+            f"{stops} stops under {clients} clients{slowly}: {record.told()}; "
             f"{len(record.unheard)} connections closed before an answer, {len(never)} of them not asked again "
             "(so they count as refused: none may be stored)"
         )

@@ -17,6 +17,7 @@ from tests.e2e.crash_clients import Attempt
 from tests.faults.cluster import Instance, environment
 from tests.faults.parts import SETTLE_SECONDS, Parts
 from tests.overload.service import SLOW_STORE
+from tests.services.processes import free_ports
 
 Attempts = dict[str, list[Attempt]]
 Evidence = Callable[[Attempts], Findings]
@@ -24,12 +25,20 @@ Evidence = Callable[[Attempts], Findings]
 MODULE = "tests.overload.service"
 
 
+class ServeAll(Instance):
+    """Both services of one ``serve all``, whose cart service is asked; their parent is stopped and started."""
+
+    def __init__(self, env: Mapping[str, str], folder: Path, pythonpath: Path | None) -> None:
+        super().__init__("all", "all-1", env, folder, pythonpath)
+        del self._env["API_PORT"]
+        self._env |= {"CART_API_PORT": str(self.port), "ORDER_API_PORT": str(free_ports(1)[0])}
+
+
 @attrs.frozen
 class System:
     """Both services, running, and what compares what clients were told with what is stored."""
 
     cart: Instance
-    order: Instance
     slowness: Path
     evidence: Evidence
 
@@ -60,10 +69,11 @@ class Place:
     build: Path | None = None
 
     @contextmanager
-    def system(self, name: str, **settings: str) -> Iterator[System]:
-        """Both services on nothing but the embedded or cluster stores of their own; nothing of it is left."""
-        if self.parts is None:
-            with self._embedded(settings) as made:
+    def system(self, name: str, *, whole: bool = False, **settings: str) -> Iterator[System]:
+        """Both services on stores of their own, of which nothing is left; as one ``serve all`` with ``whole``, which
+        is embedded and knows no slow store."""
+        if self.parts is None or whole:
+            with self._embedded(settings, whole) as made:
                 yield made
             return
         with self.parts.trial(name, **settings) as trial, tempfile.TemporaryDirectory() as folder:
@@ -73,11 +83,12 @@ class Place:
                 cluster.database, cluster.bootstrap, cluster.topic, f"{cluster.topic}-group"
             )
             cluster.module = MODULE
-            cart, order = cluster.cart(**{SLOW_STORE: str(slowness)}), cluster.order(**{SLOW_STORE: str(slowness)})
-            yield System(cart, order, slowness, lambda attempts: cluster_checker.check(where, attempts, ()))
+            cart = cluster.cart(**{SLOW_STORE: str(slowness)})
+            cluster.order(**{SLOW_STORE: str(slowness)})
+            yield System(cart, slowness, lambda attempts: cluster_checker.check(where, attempts, ()))
 
     @contextmanager
-    def _embedded(self, settings: Mapping[str, str]) -> Iterator[System]:
+    def _embedded(self, settings: Mapping[str, str], whole: bool) -> Iterator[System]:
         with tempfile.TemporaryDirectory(prefix="ordering-overload-") as name:
             folder, slowness = Path(name), Path(name) / "slow"
             env = environment(
@@ -87,14 +98,18 @@ class Place:
                 **{SLOW_STORE: str(slowness)},
                 **settings,
             )
-            cart = Instance("cart", "cart-1", env, folder, self.build, MODULE)
-            order = Instance("order", "order-1", env, folder, self.build, MODULE)
+            instances = [
+                Instance("cart", "cart-1", env, folder, self.build, MODULE),
+                Instance("order", "order-1", env, folder, self.build, MODULE),
+            ]
+            if whole:
+                instances = [ServeAll(env, folder, self.build)]
             try:
-                cart.start()
-                order.start()
-                yield System(cart, order, slowness, lambda attempts: crash_checker.check(folder / "data", attempts))
+                for instance in instances:
+                    instance.start()
+                yield System(instances[0], slowness, lambda attempts: crash_checker.check(folder / "data", attempts))
             finally:
-                for instance in (cart, order):
+                for instance in instances:
                     if instance.process is not None:
                         instance.kill()
 

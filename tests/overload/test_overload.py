@@ -28,9 +28,10 @@ def test_requests_that_never_end_are_closed_in_time_and_take_nobodys_place(name:
     _holds(name)
 
 
-def test_a_stop_under_load_leaves_nobody_who_was_heard_without_an_answer() -> None:
-    """And the next life goes on, with nothing lost and nothing repeated."""
-    _holds("sigterm")
+@pytest.mark.parametrize("name", ["sigterm", "sigterm-all"])
+def test_a_stop_under_load_leaves_nobody_who_was_heard_without_an_answer(name: str) -> None:
+    """And the next life goes on, with nothing lost and nothing repeated; of one service and of `serve all`."""
+    _holds(name)
 
 
 def test_clients_that_hang_up_leave_an_order_with_its_event_or_none_at_all() -> None:
