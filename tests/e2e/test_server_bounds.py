@@ -159,6 +159,23 @@ async def test_a_refusal_is_not_taken_for_the_answer_to_the_request_before_it(be
     assert body == b"3"
 
 
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"FOO / HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nab",
+    ],
+)
+async def test_whole_requests_before_a_bad_one_are_answered(behind: bytes) -> None:
+    """However many wait for their turn; then the connection ends, with 408 if the last one is only late."""
+    async with serving() as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" * 2 + behind)
+        answer = await reader.read()
+
+    assert answer.count(b"HTTP/1.1 200") == 2
+
+
 async def test_a_connection_that_is_used_again_keeps_its_bounds() -> None:
     """Each request counts for itself."""
     request = b"GET / HTTP/1.1\r\nX: " + b"x" * 30_000 + b"\r\n\r\n"

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from functools import partial
+from typing import Final
 
 import attrs
 
@@ -32,6 +33,9 @@ from ordering.application.messages import NewEvent, Outcome, Stored, Write
 from ordering.application.ports import BatchWriter, Observer, Runtime
 
 StoredEvents = Sequence[tuple[NewEvent, Stored]]
+
+TOLD_AT_ONCE: Final = 32
+"""Most outcomes that are handed out in one round of the event loop."""
 
 
 @attrs.frozen
@@ -89,6 +93,8 @@ class GroupCommit:
         self._wake = asyncio.Event()
         self._expires_at = math.inf
         self._claimed_since: float | None = None
+        self._untold: deque[tuple[_Ticket, Outcome]] = deque()
+        self._telling = False
         self._stopping = False
         self._outage: str | None = None
         self._outage_at = 0.0
@@ -204,6 +210,8 @@ class GroupCommit:
     def _close(self) -> None:
         """Nobody commits any more: what is still queued stored nothing."""
         self._stopping, self._claimed_since = True, None
+        while self._untold:
+            self._tell()
         while self._queue:
             ticket = self._queue.popleft()
             ticket.state = _State.WITHDRAWN
@@ -257,12 +265,24 @@ class GroupCommit:
         self._observer.measured("commit_batch", len(part))
         stored: list[tuple[NewEvent, Stored]] = []
         for ticket, outcome in zip(part, outcomes, strict=True):
-            ticket.resolve(outcome)
+            self._untold.append((ticket, outcome))
             if isinstance(outcome, Stored) and ticket.write.event is not None:
                 stored.append((ticket.write.event, outcome))
                 self._observer.noted("event.stored", key=ticket.write.aggregate_id, version=ticket.write.event.version)
+        if not self._telling:
+            self._tell()
         if stored:
             self._on_stored(stored)
+
+    def _tell(self) -> None:
+        """Hand out some outcomes, and the others in the next rounds of the loop. Hundreds of answers in one round would
+        make everybody wait who has just asked, above all those who are to be refused at once."""
+        for _ in range(min(TOLD_AT_ONCE, len(self._untold))):
+            ticket, outcome = self._untold.popleft()
+            ticket.resolve(outcome)
+        self._telling = bool(self._untold)
+        if self._telling:
+            self._runtime.call_later(0, self._tell)
 
     async def _resolve(self, part: list[_Ticket]) -> None:
         """Find out about an ambiguous commit by repeating the very same batch: a stored event id answers Stored."""

@@ -9,7 +9,6 @@ answer.
 """
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Callable
 from typing import Any, Final
@@ -200,10 +199,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401 -- uvicorn's own
         """A request's turn has come; if it is not here yet, it begins when it is."""
-        if cycle is self.cycle and not self._complete:
-            self._held = cycle, app
-        else:
+        if not cycle.more_body:
             self._start(cycle, app)
+        elif self._deaf:
+            self.close_unread()  # the rest of it cannot be read any more
+        else:
+            self._held = cycle, app
 
     def on_response_complete(self) -> None:
         """The next request may begin, unless there is none any more."""
@@ -302,9 +303,13 @@ class BoundedProtocol(HttpToolsProtocol):
             super()._start_asgi_task(cycle, app)
             return
         answering = refused(cycle.scope, cycle.receive, cycle.send)
-        with contextlib.suppress(StopIteration):  # nothing in it waits, so its first step is its last one
+        try:
             answering.send(None)
-        cycle.on_response = _done
+        except StopIteration:  # nothing in it waits, so its first step is its last one
+            cycle.on_response = _done
+        else:  # unless the client takes nothing of the answers before
+            answering.close()
+            self.transport.abort()
 
     def _let_go(self) -> None:
         self.shared.held_bytes -= self._held_bytes
