@@ -34,7 +34,7 @@ from ordering.application.ports import BatchWriter, Observer, Runtime
 
 StoredEvents = Sequence[tuple[NewEvent, Stored]]
 
-TOLD_AT_ONCE: Final = 32
+TOLD_AT_ONCE: Final = 64
 """Most outcomes that are handed out in one round of the event loop."""
 
 

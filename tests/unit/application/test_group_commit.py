@@ -11,7 +11,7 @@ from ordering.application.failures import (
     StoreUnavailable,
     WriteRejected,
 )
-from ordering.application.group_commit import CommitLimits
+from ordering.application.group_commit import TOLD_AT_ONCE, CommitLimits
 from ordering.application.messages import Conflict, Stored
 from tests.unit.application.commit_bench import STORED, Bench, write_of
 from tests.unit.application.runtime import VirtualRuntime, outcome_of, passing, settling
@@ -48,6 +48,33 @@ async def test_each_waiter_gets_its_own_outcome(bench: Bench) -> None:
     bench.store.versions["b"] = 4
     assert await asyncio.gather(*bench.submit("a", "b", "c")) == [STORED, Conflict(4), STORED]
     assert bench.offered == ["a-1", "c-1"]
+
+
+async def test_outcomes_of_a_large_batch_are_handed_out_in_portions(bench: Bench) -> None:
+    """So that others have their turn in between; in order, and whoever stops waits for all of them."""
+    first = bench.submit("first")
+    await settling()
+    asked = bench.submit(*(f"order-{number}" for number in range(100)))
+    await asyncio.gather(*first)
+    told: list[int] = []
+    while not told or told[-1] < 100:
+        await asyncio.wait([task for task in asked if not task.done()], return_when=asyncio.FIRST_COMPLETED)
+        done = [task.done() for task in asked]
+        assert done == sorted(done, reverse=True)
+        told.append(sum(done))
+    assert len(told) >= 100 // TOLD_AT_ONCE
+    assert [task.result() for task in asked] == [STORED] * 100
+    assert len(bench.store.calls) == 2
+
+
+async def test_a_committer_ends_when_everybody_has_been_told(bench: Bench) -> None:
+    """However many there are."""
+    asked = bench.submit(*(f"order-{number}" for number in range(200)))
+    await settling()
+    bench.commit.stop()
+    await bench.running
+    await settling()
+    assert [task.result() for task in asked if task.done()] == [STORED] * 200
 
 
 async def test_a_commit_is_measured(bench: Bench) -> None:
