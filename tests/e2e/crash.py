@@ -24,7 +24,7 @@ import attrs
 from ordering.entrypoints.kill_points import KillPoint
 from tests.e2e import crash_mutants
 from tests.e2e.crash_clients import counts, read_ledger
-from tests.e2e.crash_kills import Reaper, Tally, Time
+from tests.e2e.crash_kills import NotBack, Reaper, Tally, Time
 from tests.e2e.crash_system import System, clustered, embedded
 from tests.faults.load import CLIENTS, load
 from tests.faults.outcome import Limit, Outcome, none
@@ -56,21 +56,26 @@ def run(system: System, plan: Plan, *, patient: bool = True) -> Outcome:
 async def _run(system: System, plan: Plan, patient: bool) -> Outcome:
     reaper = Reaper(system, plan.seed)
     strange: list[str] = []
+    lost: list[str] = []
     for instance in system.both:
         await asyncio.to_thread(instance.start)
     async with load(system.cart.url, system.ledger, f"C{plan.seed}", seed=plan.seed, strange=strange):
-        await reaper.first()
-        await reaper.at_random(plan.cycles)
-        await reaper.at_points(plan.points, plan.each)
+        try:
+            await reaper.first()
+            await reaper.at_random(plan.cycles)
+            await reaper.at_points(plan.points, plan.each)
+        except NotBack as reason:  # what it has kept is counted all the same
+            lost.append(str(reason))
     findings = await system.settled(patient=patient)
     tally = reaper.tally
     limits = [
         none("times that a kill point was not reached", (tally.asked - tally.reached).total()),
+        none("times that the system did not come back", len(lost)),
         none(f"answers that no promise allows{''.join(f' ({said})' for said in strange[:1])}", len(strange)),
         *_slowest("answering again", tally.answering, ANSWERING_SECONDS),
         *_slowest("visible again", tally.visible, system.mode.visible),
     ]
-    return Outcome(_figures(system, plan, tally), findings, tuple(limits))
+    return Outcome("\n".join([*lost, _figures(system, plan, tally)]), findings, tuple(limits))
 
 
 def _figures(system: System, plan: Plan, tally: Tally) -> str:

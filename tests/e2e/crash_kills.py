@@ -29,6 +29,9 @@ TWICE: Final = 0.2
 REACH_SECONDS: Final = 30.0
 """Until then a process has reached its kill point, or it counts as never reached."""
 
+BACK_SECONDS: Final = 60.0
+"""Until then the system is back after a kill, or it counts as never back: generous, a loaded machine is no failure."""
+
 OF_ORDER: Final = frozenset(
     {KillPoint.POLL_APPLY, KillPoint.APPLY_COMMIT, KillPoint.COMMIT_OFFSET, KillPoint.OFFSET_POLL}
 )
@@ -59,6 +62,10 @@ class Tally:
         return "\n".join(
             f"  reached {self.reached[point]:>3} of {count:>3}  {point}" for point, count in self.asked.items()
         )
+
+
+class NotBack(Exception):
+    """After a kill the system did not answer, or did not show what was written, however long it was waited for."""
 
 
 class Reaper:
@@ -99,14 +106,14 @@ class Reaper:
                 await self._at_point(point)
 
     async def back(self, began: float, after: str) -> None:
-        """Wait until both services answer again, and until what is written now is visible."""
+        """Wait until both services answer again, and until what is written now is visible. Raises NotBack."""
         self._probes += 1
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(BACK_SECONDS):
                 await self._back(f"probe-{self._probes}", began, after)
         except TimeoutError:
             words = "\n".join(instance.last_words() for instance in self._system.both)
-            raise AssertionError(f"not back within {PATIENCE:g} s:\n{words}") from None
+            raise NotBack(f"not back {BACK_SECONDS:g} s after {after}; their last words:\n{words}") from None
 
     async def _back(self, order: str, began: float, after: str) -> None:
         cart_url, order_url = self._system.cart.url, self._system.order.url
