@@ -266,6 +266,8 @@ class DeadReason(StrEnum):
     VERSION_CONFLICT = "version-conflict"
     REFUSED = "refused"
     """The read model's store does not take what this record holds."""
+    DISCARDED = "discarded"
+    """People have discarded it. Only while a rebuild does that again, in the log's order."""
     PARKED = "parked"
     """Nothing wrong with this record itself: an earlier one of its key is held, and order is kept."""
 

@@ -364,6 +364,9 @@ class Generations(Protocol):
     async def discarded(self, generation: int, topic: str) -> Sequence[HeldRecord]:
         """What this generation holds although people have discarded it, in the log's order."""
 
+    async def discards(self, topic: str, partition: int, first: int, last: int) -> Collection[int]:
+        """The offsets between these two, both included, whose records people have discarded."""
+
     async def flip(self, topic: str, generation: int, floors: Mapping[int, int], last: LastChanges) -> None:
         """Make a generation the live one, if both stand at equal positions: in one transaction that no consumer's
         transaction can pass, ``last`` is asked and what it answers is stored before they are compared. Partitions whose

@@ -28,7 +28,7 @@ from ordering.application.ports import EventDecoder, Generations, ProjectionStor
 from ordering.application.project_batches import BatchProjector
 from ordering.application.projection import project
 from ordering.application.read_up_to import ReadUpTo
-from ordering.application.settle_held import HeldDecisions
+from ordering.application.settle_held import DecisiveDecoder, HeldDecisions
 
 
 class RebuildRefused(Refused):
@@ -81,7 +81,8 @@ class Rebuild:
         found: Callable[[Difference], None],
         limits: RebuildLimits | None = None,
     ) -> None:
-        self._log, self._decoder, self._live, self._generations = log, decoder, live, generations
+        self._log, self._live, self._generations = log, live, generations
+        self._decoder = DecisiveDecoder(decoder, generations, topic)
         self._runtime, self._topic, self._told, self._found = runtime, topic, told, found
         self._limits = limits or RebuildLimits()
         self._patiently = Patience(runtime, self._limits.patience_seconds, self._limits.pause_seconds)

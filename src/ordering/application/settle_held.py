@@ -1,11 +1,45 @@
 """What was decided about held records, for a generation that was filled without knowing of it."""
 
+from collections.abc import Sequence
+
 from ordering.application.dead_letters import HeldRecords
-from ordering.application.messages import DeadReason
+from ordering.application.messages import DeadReason, DecodedEvent, Record, Undecodable
 from ordering.application.patience import Patience
 from ordering.application.ports import EventDecoder, Generations, ProjectionStore, Runtime
 
 PAGE = 100
+
+
+class DecisiveDecoder:
+    """EventDecoder that holds back what people have discarded, also if it could be read by now: to be discarded again
+    where it stands, as it was."""
+
+    def __init__(self, decoder: EventDecoder, generations: Generations, topic: str) -> None:
+        self._decoder, self._generations, self._topic = decoder, generations, topic
+
+    async def decode(self, records: Sequence[Record]) -> Sequence[DecodedEvent | Undecodable]:
+        """Also raises what the store raises."""
+        events = await self._decoder.decode(records)
+        discarded = await self._discarded(records)
+        if not discarded:
+            return events
+        return [
+            Undecodable(DeadReason.DISCARDED, "people have discarded it", event.key)
+            if (record.partition, record.offset) in discarded
+            else event
+            for record, event in zip(records, events, strict=True)
+        ]
+
+    async def _discarded(self, records: Sequence[Record]) -> set[tuple[int, int]]:
+        spans: dict[int, tuple[int, int]] = {}
+        for record in records:
+            first, last = spans.get(record.partition, (record.offset, record.offset))
+            spans[record.partition] = min(first, record.offset), max(last, record.offset)
+        return {
+            (partition, offset)
+            for partition, span in spans.items()
+            for offset in await self._generations.discards(self._topic, partition, *span)
+        }
 
 
 class HeldDecisions:

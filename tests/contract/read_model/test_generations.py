@@ -349,6 +349,9 @@ async def test_what_was_discarded_is_known_to_every_generation(model: ReadModel)
         changes(held=(letter(None, 3), letter("a", 2), letter("a", 1)), positions={0: (0, 4)}, generation=number)
     )
     assert await generations.discarded(number, TOPIC) == [letter("a", 1), letter(None, 3)]
+    assert sorted(await generations.discards(TOPIC, 0, 1, 3)) == [1, 3]
+    assert list(await generations.discards(TOPIC, 0, 2, 9)) == [3]
+    assert list(await generations.discards(TOPIC, 1, 0, 9)) == list(await generations.discards("other", 0, 0, 9)) == []
     again = attrs.evolve(changes(released=gone, generation=number), discarded=gone)
     await new.commit(again)
     assert await generations.discarded(number, TOPIC) == []

@@ -160,6 +160,10 @@ class RebuildBench:
         return [Shown.of(row) for _, row in sorted(found.rows.items())]
 
     async def letters(self) -> list[tuple[str | None, str, Record]]:
-        """The live generation's held records."""
-        keys: list[str | None] = [None, *(row.key for row in await self.rows())]
-        return [(one.key, one.reason, one.record) for key in keys for one in await self.views.held(key)]
+        """The live generation's held records; of those behind another one of their key the reason is left out, which
+        is what was known when they were read."""
+        found = [(one.key, one.reason, one.record) for one in await self.views.held(None)]
+        for row in await self.rows():
+            for number, one in enumerate(await self.views.held(row.key)):
+                found.append((one.key, "" if number else one.reason, one.record))
+        return found

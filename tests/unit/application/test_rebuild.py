@@ -5,7 +5,7 @@ import random
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ordering.application.failures import BrokerUnavailable, LogChanged
@@ -99,7 +99,6 @@ async def test_every_kind_of_difference_is_named_and_repaired(filled: RebuildBen
             (("reason", None, "corrupt"), ("record", None, gone.record)),
         ),
         Difference("figure", Kind.DIFFERENT, "counter gaps", (("counter gaps", 7, 1),)),
-        Difference("figure", Kind.DIFFERENT, "dead letters", (("dead letters", 3, 4),)),
     ]  # fmt: skip
     rows = [difference for difference in filled.differences if difference.what == "row"]
     assert [(one.kind, one.key) for one in rows] == [
@@ -108,7 +107,7 @@ async def test_every_kind_of_difference_is_named_and_repaired(filled: RebuildBen
     assert rows[0].fields == (("version", 2, 3), ("events_applied", 9, 3))
     assert report.differences == {
         ("row", Kind.DIFFERENT): 1, ("row", Kind.MISSING): 1, ("row", Kind.EXTRA): 1,
-        ("dead letter", Kind.MISSING): 1, ("figure", Kind.DIFFERENT): 2,
+        ("dead letter", Kind.MISSING): 1, ("figure", Kind.DIFFERENT): 1,
     }  # fmt: skip
 
     again = await filled.rebuild()
@@ -336,6 +335,9 @@ ACTS = st.one_of(st.lists(TEXTS, min_size=1, max_size=8), st.sampled_from(["disc
 KILLS = st.lists(st.tuples(st.integers(1, 150), st.booleans(), st.booleans()), max_size=5)
 
 
+@example(acts=[["bad d:1", "new d:1"], "learn"], kills=[])
+@example(acts=[["new a:1"], "discard", "learn"], kills=[])
+@example(acts=[["new a:1", "new a:2", "a:3"], "discard", "discard", "learn"], kills=[(40, True, False)])
 @given(acts=st.lists(ACTS, min_size=1, max_size=5), kills=KILLS)
 def test_whatever_happened_and_whenever_it_is_killed_it_ends_equal(
     acts: list[list[str] | str], kills: list[tuple[int, bool, bool]]
@@ -349,15 +351,20 @@ def test_whatever_happened_and_whenever_it_is_killed_it_ends_equal(
             if number >= len(acts):
                 last, done, verify_only = kills[number - len(acts)]
                 await killed(bench, Fate(last, done=done), verify_only=verify_only)
-        before = await bench.rows(), await bench.letters(), await bench.views.stats()
+        before = await bench.rows(), await bench.letters(), await kept_count_of(bench)
         report = await bench.rebuild()
         assert bench.differences == []
         assert (report.is_equal, report.flipped) == (True, True)
-        assert (await bench.rows(), await bench.letters(), await bench.views.stats()) == before
+        assert (await bench.rows(), await bench.letters(), await kept_count_of(bench)) == before
         found = await bench.views.generations().found()
         assert (found.building, found.leftovers) == (None, ())
 
     run(story())
+
+
+async def kept_count_of(bench: RebuildBench) -> object:
+    stats = await bench.views.stats()
+    return stats.total, stats.by_label, stats.counters, stats.parked
 
 
 async def happens(bench: RebuildBench, act: list[str] | str) -> None:
@@ -385,7 +392,7 @@ async def killed(bench: RebuildBench, fate: Fate, *, verify_only: bool) -> None:
 @settings(max_examples=40)
 @given(texts=st.lists(TEXTS, min_size=1, max_size=30), seed=st.integers(0, 2**32), rebuilds=st.integers(1, 3))
 def test_consumers_at_work_meanwhile_lose_and_repeat_nothing(texts: list[str], seed: int, rebuilds: int) -> None:
-    """Calls overlap in every way: two consumers read all the time, readers never see a version go back, and in the end
+    """Calls overlap in every way: two consumers read all the time, readers never see an order go back, and in the end
     each record was folded once, by the projection's own rules."""
 
     async def story() -> None:
@@ -401,8 +408,8 @@ def test_consumers_at_work_meanwhile_lose_and_repeat_nothing(texts: list[str], s
         async def read(others: list["asyncio.Task[None]"]) -> None:
             while not all(task.done() for task in others):
                 for row in await bench.rows():
-                    assert row.version >= seen.get(row.key, 0), f"{row.key} went back"
-                    seen[row.key] = row.version
+                    assert row.events_applied >= seen.get(row.key, 0), f"{row.key} went back"
+                    seen[row.key] = row.events_applied
                 await bench.runtime.sleep(0.005)
 
         async def again() -> None:

@@ -96,6 +96,14 @@ class MemoryGenerations:
         held = self._one(generation).held
         return [held[place] for place in sorted(held) if place[0] == topic and place in self._model.discarded]
 
+    async def discards(self, topic: str, partition: int, first: int, last: int) -> Collection[int]:
+        places = self._model.discarded
+        return [
+            offset
+            for name, number, offset in places
+            if (name, number) == (topic, partition) and first <= offset <= last
+        ]
+
     async def flip(self, topic: str, generation: int, floors: Mapping[int, int], last: LastChanges) -> None:
         model = self._model
         await model.hold()

@@ -1,7 +1,7 @@
 """The generations of a read model in a PostgreSQL schema."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -68,6 +68,9 @@ _DISCARDED: Final = f"""
 SELECT {HELD_COLUMNS} FROM discarded d JOIN held h USING (topic, partition, record_offset)
 WHERE d.topic = $2 AND h.generation = $1 ORDER BY partition, record_offset
 """  # noqa: S608
+_DISCARDS: Final = """
+SELECT record_offset FROM discarded WHERE topic = $1 AND partition = $2 AND record_offset BETWEEN $3 AND $4
+"""
 _POSITIONS: Final = "SELECT partition, next FROM positions WHERE generation = $1 AND topic = $2"
 _HOLD: Final = "SELECT generation FROM pointer WHERE id = 1 FOR UPDATE"
 _FLIP: Final = "UPDATE pointer SET generation = $1 WHERE id = 1"
@@ -181,6 +184,9 @@ class PostgresGenerations:
 
     async def discarded(self, generation: int, topic: str) -> Sequence[HeldRecord]:
         return [held_record(row) for row in await self.fetch(_DISCARDED, generation, topic)]
+
+    async def discards(self, topic: str, partition: int, first: int, last: int) -> Collection[int]:
+        return [row[0] for row in await self.fetch(_DISCARDS, topic, partition, first, last)]
 
     # ------------------------------------------------------------------ changing
 

@@ -1,7 +1,7 @@
 """The generations of a read model in a SQLite file."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +47,7 @@ SELECT {", ".join(f"h.{name}" for name in HELD_COLUMNS.split(", "))} FROM discar
 WHERE d.topic = ?2 AND h.generation = ?1 AND h.topic = d.topic AND h.partition = d.partition AND h.offset = d.offset
 ORDER BY h.partition, h.offset
 """  # noqa: S608
+_DISCARDS = "SELECT offset FROM discarded WHERE topic = ? AND partition = ? AND offset BETWEEN ? AND ?"
 _TALLIES = "SELECT kind, name, amount FROM tallies WHERE generation = {of} AND amount <> 0"
 _HELD_COUNTS = """
 SELECT (SELECT count(DISTINCT key) FROM held WHERE generation = {of}),
@@ -142,6 +143,9 @@ class SqliteGenerations:
 
     async def discarded(self, generation: int, topic: str) -> Sequence[HeldRecord]:
         return [held_record(*row) for row in self._reader.query(_DISCARDED, (generation, topic))]
+
+    async def discards(self, topic: str, partition: int, first: int, last: int) -> Collection[int]:
+        return [offset for (offset,) in self._reader.query(_DISCARDS, (topic, partition, first, last))]
 
     async def flip(self, topic: str, generation: int, floors: Mapping[int, int], last: LastChanges) -> None:
         loop = asyncio.get_running_loop()
