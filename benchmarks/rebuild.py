@@ -71,9 +71,14 @@ class Memory:
 
     seen: list[tuple[float, float]] = attrs.Factory(list)
 
-    def by(self, share: float) -> float:
-        """The most up to there."""
-        return max((mib for at, mib in self.seen if at <= share), default=0.0)
+    def in_the_beginning(self) -> float:
+        """The most up to a tenth of the log; of a small log, up to the first look after a batch."""
+        first = next((at for at, _ in self.seen if at > 0), 1.0)
+        return max((mib for at, mib in self.seen if at <= max(0.1, first)), default=0.0)
+
+    def in_all(self) -> float:
+        """The most."""
+        return max(mib for _, mib in self.seen)
 
 
 # ---------------------------------------------------------------------------------------------- the log
@@ -304,8 +309,8 @@ def tell(report: dict[str, Any], memory: Memory, calm: Answers, answers: Answers
         f"rebuild: {report['events']:,} events in {report['seconds']:.1f} s ({report['eventsPerSecond']:,}/s), ", end=""
     )
     print(f"{report['compared']:,} orders compared, differences: {report['differences'] or 'none'}")
-    end = max(mib for _, mib in memory.seen)
-    print(f"memory: at most {memory.by(0.1):.0f} MiB up to 10 % of the log, {memory.by(1.0):.0f} MiB in the end")
+    begin, end = memory.in_the_beginning(), memory.in_all()
+    print(f"memory: at most {begin:.0f} MiB up to 10 % of the log, {end:.0f} MiB in all")
     for name, found in (("before", calm), ("during", answers)):
         for what, times in found.milliseconds.items():
             p50, p99 = (percentile(times, share) for share in (0.5, 0.99))
@@ -313,7 +318,7 @@ def tell(report: dict[str, Any], memory: Memory, calm: Answers, answers: Answers
     print(f"requests that failed: {len(answers.failures)}")
     for failure in answers.failures[:5]:
         print(f"  failed: {failure}")
-    flat = end <= memory.by(0.1) * 1.5 + 32
+    flat = end <= begin * 1.5 + 32
     print(f"orders in the end: {total:,}; memory flat: {'yes' if flat else 'NO'}")
     return bool(report["flipped"]) and not report["differences"] and not answers.failures and flat
 
