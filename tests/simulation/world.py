@@ -28,7 +28,7 @@ from ordering.domain.errors import OrderingError
 from ordering.domain.inputs import ChangeStatusInput, NumItemsInput
 from ordering.domain.order import Order
 from ordering.domain.status import TRANSITIONS, OrderStatus
-from tests.simulation.ports import CALM, Node, Outside, SimPublisher, SimSchemas, SimSource, SimStore, SimViews
+from tests.simulation.ports import Node, Outside, SimPublisher, SimSchemas, SimSource, SimStore, SimViews
 from tests.unit.application.runtime import RecordingObserver
 
 TOPIC = "order-events"
@@ -147,7 +147,7 @@ class World:
         chaos.cancel()
         self.carts = [cart if cart.alive else self._node(Cart) for cart in self.carts]
         self.readers = [reader if reader.alive else self._node(Reader) for reader in self.readers]
-        self.outside.weather, self.outside.broker_down, self.outside.store_down = CALM, None, False
+        self.outside.heal()
         for _ in range(HEALED_SECONDS):
             await self.outside.store.retry(None)
             await self.runtime.sleep(1)

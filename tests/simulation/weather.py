@@ -1,0 +1,125 @@
+"""What may go wrong in a world, under the names that coverage counts, and how often it does for one seed."""
+
+import random
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+RARELY: Final = (0.0, 0.0, 0.01)
+OFTEN: Final = (0.0, 0.0, 0.0, 0.03, 0.25)
+EVENT: Final = (0.0, 0.0, 1.0, 4.0)
+
+CALLS: Final[Mapping[str, tuple[float, ...]]] = {
+    "store.busy": OFTEN,
+    "store.slow": OFTEN,
+    "store.read_failed": OFTEN,
+    "store.ambiguous_stored": OFTEN,
+    "store.ambiguous_not_stored": OFTEN,
+    "store.ambiguous_late": OFTEN,
+    "store.mark_failed": OFTEN,
+    "store.mark_answer_lost": OFTEN,
+    "store.lease_failed": OFTEN,
+    "store.nudge_lost": (0.0, 0.3, 1.0),
+    "log.unsent": OFTEN,
+    "log.late_append": (0.0, 0.5),
+    "log.ack_lost": OFTEN,
+    "log.doubled": RARELY,
+    "log.fatal": RARELY,
+    "log.rejected": RARELY,
+    "log.slow": OFTEN,
+    "log.probe_failed": OFTEN,
+    "log.poll_failed": OFTEN,
+    "log.stale_fetch": OFTEN,
+    "log.end_failed": OFTEN,
+    "log.offsets_not_told": (0.0, 0.5),
+    "log.short_poll": (0.0, 0.3, 1.0),
+    "group.deaf": (0.0, 0.5),
+    "registry.no_id": RARELY,
+    "registry.no_schema": OFTEN,
+    "registry.slow": OFTEN,
+    "views.busy": OFTEN,
+    "views.slow": OFTEN,
+    "views.read_failed": OFTEN,
+    "views.ambiguous_stored": OFTEN,
+    "views.ambiguous_not_stored": OFTEN,
+    "views.ambiguous_late": OFTEN,
+    "views.stale": OFTEN,
+    "views.news_lost": (0.0, 0.3, 1.0),
+}
+"""Faults of single calls: the rates that a seed draws from."""
+
+EVENTS: Final[Mapping[str, tuple[float, ...]]] = {
+    "store.down": EVENT,
+    "store.full": EVENT,
+    "store.stalled": EVENT,
+    "views.down": EVENT,
+    "log.down": EVENT,
+    "log.leaderless": EVENT,
+    "log.grown": EVENT,
+    "log.poisoned": EVENT,
+    "log.trimmed": EVENT,
+    "group.rebalanced": EVENT,
+    "registry.down": EVENT,
+}
+"""What happens to everybody for a while: how often in a storm, on average."""
+
+FATES: Final = ("log.recreated", "log.history_lost", "log.end_lost")
+"""What no reader may survive unnoticed: one of them in a few worlds, once."""
+
+PATHS: Final = (
+    "store.conflict",
+    "store.answer_taken",
+    "store.repeated",
+    "store.not_first_in_line",
+    "store.marks_lost",
+    "store.parked",
+    "store.unparked",
+    "store.trimmed",
+    "lease.refused",
+    "lease.taken_over",
+    "lease.released",
+    "log.no_partition",
+    "group.eager",
+    "group.cooperative",
+    "group.member_expired",
+    "group.revoked",
+    "group.zombie_poll",
+    "log.log_changed",
+    "registry.id_learned",
+    "views.lost_race",
+    "views.old_generation",
+    "power.cut",
+    "power.lost_unsynced",
+    "power.kept_unsynced",
+    "process.call_died_too",
+)
+"""What follows from the others."""
+
+FAULTS: Final = (*CALLS, *EVENTS, *FATES, *PATHS)
+"""Every name that a run may count."""
+
+
+@attrs.frozen
+class Weather:
+    """How likely each fault is in this world, and how slow everything may be."""
+
+    rates: Mapping[str, float]
+    slowest: float = 0.001
+    store_slowest: float = 0.001
+
+    @classmethod
+    def drawn(cls, rng: random.Random) -> "Weather":
+        """Each fault is absent, rare or frequent: uniform rates would hide what needs one of them often."""
+        drawn = {name: rng.choice(rates) for name, rates in {**CALLS, **EVENTS}.items()}
+        drawn |= {name: float(rng.random() < 0.02) for name in FATES}
+        rates = {name: rate for name, rate in drawn.items() if rate}
+        return cls(rates, rng.choice((0.0, 0.01, 0.3)), rng.choice((0.001, 0.02, 0.5)))
+
+    def only(self, kept: tuple[str, ...]) -> "Weather":
+        """The same, with these faults alone (names or what they begin with)."""
+        return Weather({name: rate for name, rate in self.rates.items() if name.startswith(kept)} if kept else {})
+
+
+CALM: Final = Weather({})
+"""Nothing goes wrong."""
