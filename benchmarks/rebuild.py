@@ -2,7 +2,9 @@
 
 ``python -m benchmarks.rebuild --events 1000000`` on files, ``--cluster --events 200000`` from Kafka into PostgreSQL.
 The log is written through the adapters; then the real services start and read it, and are asked at a steady rate, with
-a new order every now and then, while ``ordering rebuild`` runs. Ends with 1 if a request failed or something differed.
+a new order every now and then, while ``ordering rebuild`` runs. ``--kill`` ends a first one with SIGKILL half way, so
+that the measured one goes on from there; ``--tamper`` changes a row by hand afterwards, which ``--verify-only`` has to
+name. Ends with 1 if a request failed, something differed, or what was changed was not found.
 """
 
 import argparse
@@ -10,14 +12,12 @@ import asyncio
 import contextlib
 import json
 import os
-import random
+import signal
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +25,10 @@ import apsw
 import asyncpg
 import attrs
 
-from benchmarks.paced import Connection, cart_of
+from benchmarks.paced import Connection
 from benchmarks.processes import ordering, rss_mib
 from benchmarks.projection import records
+from benchmarks.readers import Answers, asked
 from benchmarks.statistics import percentile
 from ordering.adapters.avro.codec import OrderCodec
 from ordering.adapters.avro.confluent import ConfluentRegistry
@@ -54,15 +55,11 @@ _FILLED: Final = (
     "SELECT coalesce(sum(next), 0) FROM {schema}positions "
     "WHERE generation > (SELECT generation FROM {schema}pointer WHERE id = 1)"
 )
+_TAMPER: Final = (
+    "UPDATE {schema}rows SET label = 'tampered' "
+    "WHERE key = {key} AND generation = (SELECT generation FROM {schema}pointer WHERE id = 1)"
+)
 Filled = Callable[[], Awaitable[int]]
-
-
-@attrs.define
-class Answers:
-    """What clients were told: milliseconds by what they asked for, and failures."""
-
-    milliseconds: dict[str, list[float]] = attrs.Factory(lambda: defaultdict(list))
-    failures: list[str] = attrs.Factory(list)
 
 
 @attrs.define
@@ -115,80 +112,28 @@ async def fill_topic(settings: Mapping[str, str], events: int) -> list[str]:
         await registry.close()
 
 
-# ---------------------------------------------------------------------------------------------- readers
-
-
-Ask = Callable[[int], Awaitable[int]]
-"""One request of a running number; the status."""
-
-
-def questions(system: System, ids: list[str]) -> dict[str, tuple[float, int, Ask]]:
-    """What is asked how often a second, and the status that is due."""
-    cart, order = (Connection(int(url.rsplit(":", 1)[1])) for url in (system.cart, system.order))
-    choice, run = random.Random(1), time.time_ns()
-
-    async def details(_number: int) -> int:
-        return (await order.ask("GET", f"/api/order-details?orderId={choice.choice(ids)}"))[0]
-
-    async def place(number: int) -> int:
-        return (await cart.ask("POST", "/api/create-order", cart_of(f"during-{run}-{number}").encode()))[0]
-
-    async def page(_number: int) -> int:  # its answer comes in chunks, which the small client does not know
-        url = f"{system.order}/api/getAllOrderIdsFromTopic?topicName={TOPIC}&limit=1000"
-        return (await asyncio.to_thread(system.call, "GET", url))[0]
-
-    return {"details": (100.0, 200, details), "new orders": (5.0, 201, place), "pages of ids": (2.0, 200, page)}
-
-
-async def keep_asking(what: str, rate: float, due_status: int, ask: Ask, answers: Answers) -> None:
-    """Open loop: each request has its time, whatever the one before it did."""
-    began = time.perf_counter()
-    for number in count():
-        due = began + number / rate
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        try:
-            status = await ask(number)
-        except (OSError, asyncio.IncompleteReadError) as error:
-            answers.failures.append(f"{what}: {error!r}")
-            continue
-        answers.milliseconds[what].append((time.perf_counter() - due) * 1e3)
-        if status != due_status:
-            answers.failures.append(f"{what}: {status}")
-
-
-@contextlib.asynccontextmanager
-async def asked(system: System, ids: list[str]) -> AsyncIterator[Answers]:
-    """Clients at work."""
-    answers = Answers()
-    asking = [
-        asyncio.create_task(keep_asking(what, *question, answers)) for what, question in questions(system, ids).items()
-    ]
-    try:
-        yield answers
-    finally:
-        for task in asking:
-            task.cancel()
-        for outcome in await asyncio.gather(*asking, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                raise outcome
-
-
 # ---------------------------------------------------------------------------------------------- the rebuild
+
+
+async def command(env: Mapping[str, str], *options: str) -> asyncio.subprocess.Process:
+    """``ordering rebuild``, started."""
+    return await asyncio.create_subprocess_exec(
+        *ordering(),
+        "rebuild",
+        "--output",
+        "json",
+        *options,
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
 
 
 async def rebuild(
     env: Mapping[str, str], events: int, filled: Filled, told: Callable[[str], None]
 ) -> tuple[dict[str, Any], Memory]:
     """Run it, and watch its memory; its report."""
-    process = await asyncio.create_subprocess_exec(
-        *ordering(),
-        "rebuild",
-        "--output",
-        "json",
-        env=env,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await command(env)
     assert process.stdout is not None
     assert process.stderr is not None
     memory = Memory()
@@ -201,10 +146,33 @@ async def rebuild(
     watching.cancel()
     if status != 0 or not printed:
         raise SystemExit(f"ordering rebuild ended with {status}")
-    for line in printed[:-1]:
-        told(line)
+    for difference in printed[:-1]:
+        told(difference)
     report: dict[str, Any] = json.loads(printed[-1])
     return report, memory
+
+
+async def killed(env: Mapping[str, str], events: int, filled: Filled) -> int:
+    """Start it and kill it when it has read half of the log; how much of it is in the unfinished generation. Of a small
+    log it may be over before anybody looked, and is started again."""
+    for _ in range(10):
+        process = await command(env)
+        ended = asyncio.create_task(process.communicate())
+        while not ended.done() and await filled() < events / 2:
+            await asyncio.wait([ended], timeout=0.02)
+        if not ended.done():
+            process.send_signal(signal.SIGKILL)
+            await ended
+            return await filled()
+    raise SystemExit("ordering rebuild was always over before anybody could kill it: give it more events")
+
+
+async def verified(env: Mapping[str, str]) -> list[str]:
+    """Compare the live generation with the log; the ids of the orders that differ."""
+    process = await command(env, "--verify-only")
+    printed, _ = await process.communicate()
+    differences = [json.loads(line) for line in printed.decode().splitlines()]
+    return [found["orderId"] for found in differences if "kind" in found]
 
 
 async def watch(pid: int, events: int, filled: Filled, memory: Memory) -> None:
@@ -222,11 +190,13 @@ async def watch(pid: int, events: int, filled: Filled, memory: Memory) -> None:
 
 @attrs.frozen
 class Place:
-    """Where the services run: settings, how the log is filled, and how far the new generation is."""
+    """Where the services run: settings, how the log is filled, how far the new generation is, and how to change the
+    status of an order behind the services' back."""
 
     settings: Mapping[str, str]
     fill: Callable[[], Awaitable[list[str]]]
     filled: Filled
+    tamper: Callable[[str], Awaitable[None]]
 
 
 @contextmanager
@@ -241,7 +211,16 @@ def files(data: Path, events: int) -> Iterator[Place]:
         finally:
             connection.close()
 
-    yield Place({}, lambda: fill_file(data, events), filled)
+    async def tamper(order: str) -> None:
+        connection = apsw.Connection(str(data / "view.db"))
+        connection.set_busy_timeout(10_000)
+        try:
+            connection.execute(_TAMPER.format(schema="", key="?"), (order,))
+            assert connection.changes() == 1
+        finally:
+            connection.close()
+
+    yield Place({}, lambda: fill_file(data, events), filled, tamper)
 
 
 @contextmanager
@@ -267,28 +246,47 @@ def services(events: int) -> Iterator[Place]:
             finally:
                 await connection.close()
 
-        yield Place(settings, lambda: fill_topic(settings, events), filled)
+        async def tamper(order: str) -> None:
+            connection = await asyncpg.connect(postgres.url())
+            try:
+                done = await connection.execute(_TAMPER.format(schema="ordering_order.", key="$1"), order)
+                assert done == "UPDATE 1", done
+            finally:
+                await connection.close()
+
+        yield Place(settings, lambda: fill_topic(settings, events), filled, tamper)
 
 
 # ---------------------------------------------------------------------------------------------- all of it
 
 
-async def measure(place: Place, data: Path, events: int) -> bool:
-    """From an empty log to the report; whether nothing failed and nothing differed."""
+async def measure(place: Place, data: Path, events: int, *, kill: bool, tamper: bool) -> bool:
+    """From an empty log to the report; whether nothing failed and nothing differed but what was tampered with."""
     began = time.perf_counter()
     ids = await place.fill()
     print(f"log: {events:,} events written in {time.perf_counter() - began:.0f} s", flush=True)
     with running(data, **place.settings) as system:
         took = await read_all(system, events)
         print(f"order service: all of it read in {took:.0f} s ({events / took:,.0f}/s)", flush=True)
-        async with asked(system, ids) as calm:
+        async with asked(system, TOPIC, ids) as calm:
             await asyncio.sleep(CALM_SECONDS)
         env = {**environment(data, **place.settings), "NO_COLOR": "1"}
-        async with asked(system, ids) as answers:
+        async with asked(system, TOPIC, ids) as answers:
+            if kill:
+                print(f"killed: {await killed(env, events, place.filled):,} events are filled", flush=True)
             report, memory = await rebuild(env, events, place.filled, lambda line: print(f"  {line}", flush=True))
         totals = await asyncio.to_thread(system.call, "GET", f"{system.order}/api/stats?ids=false")
+        differs = await tampered(place, env, ids[len(ids) // 2]) if tamper else False
         assert system.stop() == 0
-    return tell(report, memory, calm, answers, totals[1]["totalOrders"])
+    return tell(report, memory, calm, answers, totals[1]["totalOrders"]) and not differs
+
+
+async def tampered(place: Place, env: Mapping[str, str], order: str) -> bool:
+    """Change an order by hand and have it looked for; whether anything else was found than just this one."""
+    await place.tamper(order)
+    found = await verified(env)
+    print(f"changed by hand: {order}; found by --verify-only: {', '.join(found[:5]) or 'nothing'}", flush=True)
+    return found != [order]
 
 
 async def read_all(system: System, events: int) -> float:
@@ -328,12 +326,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--cluster", action="store_true", help="Kafka, registry and PostgreSQL instead of files")
+    parser.add_argument("--kill", action="store_true", help="kill a first rebuild half way")
+    parser.add_argument("--tamper", action="store_true", help="change a row by hand afterwards and have it found")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         data = Path(folder) / "data"
         data.mkdir(mode=0o700)
         with services(given.events) if given.cluster else files(data, given.events) as place:
-            return 0 if asyncio.run(measure(place, data, given.events)) else 1
+            measuring = measure(place, data, given.events, kill=given.kill, tamper=given.tamper)
+            return 0 if asyncio.run(measuring) else 1
 
 
 if __name__ == "__main__":

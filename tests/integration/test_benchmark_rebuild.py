@@ -11,9 +11,9 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
 def test_readers_notice_nothing_of_a_rebuild(tmp_path: Path) -> None:
-    """No request fails, nothing differs, and its figures are printed."""
+    """No request fails, nothing differs after a kill, what is changed by hand is found, and figures are printed."""
     ended = subprocess.run(
-        [sys.executable, "-m", "benchmarks.rebuild", "--events", "3000"],
+        [sys.executable, "-m", "benchmarks.rebuild", "--events", "20000", "--kill", "--tamper"],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -22,6 +22,13 @@ def test_readers_notice_nothing_of_a_rebuild(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    for told in ("differences: none", "during: ", "requests that failed: 0", "memory flat: yes"):
+    for told in (
+        "killed: ",
+        "found by --verify-only: ORDER-",
+        "differences: none",
+        "during: ",
+        "requests that failed: 0",
+        "memory flat: yes",
+    ):
         assert told in ended.stdout
     assert list(tmp_path.iterdir()) == []
