@@ -5,9 +5,13 @@ BIN := .venv/bin
 MODE ?= embedded
 CYCLES ?= 20
 EACH ?= 1
-SEED ?= 1
+SEED ?=
 POINT ?=
 MUTANT ?=
+SEEDS ?= 1000
+FROM ?=
+TRACE ?=
+LEDGER ?=
 SIZE ?= small
 JOBS ?= 2
 MODE ?= embedded
@@ -47,8 +51,13 @@ bench: install ## measure, and write benchmarks/RESULTS.md
 
 .PHONY: crash
 crash: install ## kill services again and again, count what was lost (MODE=embedded|cluster CYCLES EACH SEED POINT MUTANT)
-	@$(BIN)/python -m tests.e2e.crash --mode $(MODE) --cycles $(CYCLES) --each $(EACH) --seed $(SEED) \
+	@$(BIN)/python -m tests.e2e.crash --mode $(MODE) --cycles $(CYCLES) --each $(EACH) --seed $(or $(SEED),1) \
 	  $(if $(POINT),--point $(POINT)) $(if $(MUTANT),--mutant $(MUTANT)) $(ARGS)
+
+.PHONY: sim
+sim: install ## simulate seeds on all cores, or one in detail (SEEDS FROM, or SEED=n TRACE=1; MUTANT JOBS LEDGER=1)
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace),--seeds $(SEEDS) \
+	  --jobs $(JOBS) $(if $(FROM),--from $(FROM)) $(if $(LEDGER),--ledger)) $(if $(MUTANT),--mutant $(MUTANT))
 
 .PHONY: services
 services: install ## start a real Kafka, schema registry and PostgreSQL on free ports; prints what to export

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from ordering.application.failures import CommitAmbiguous, StalePosition, StoreUnavailable
-from ordering.application.messages import Changes, Snapshot
+from ordering.application.messages import Changes, Snapshot, ViewRow
 from tests.simulation.outside import Node
 
 
@@ -34,6 +34,13 @@ class SimViews:
                 raise CommitAmbiguous("the disk failed")
 
         await self._node.call("views.commit", commit)
+
+    async def get(self, key: str) -> ViewRow | None:
+        async def get() -> ViewRow | None:
+            await self._trouble()
+            return await self._real.get(key)
+
+        return await self._node.call("views.get", get)
 
     async def _trouble(self) -> None:
         await self._outside.delay(self._outside.weather.store_slowest)

@@ -23,8 +23,8 @@ from ordering.application.relay_limits import RelayLimits
 from ordering.application.relay_outbox import OutboxRelay
 from ordering.application.waiters import Waiters
 from ordering.domain.inputs import ChangeStatusInput, NumItemsInput
-from ordering.domain.order import Order
 from ordering.domain.status import OrderStatus
+from ordering.entrypoints.http.schemas import created, updated
 from tests.simulation.places import Place
 from tests.unit.application.runtime import RecordingObserver
 
@@ -104,17 +104,12 @@ class System:
 
     async def place_order(self, order_id: str, items: int, key: str | None) -> Answer:
         """POST create-order."""
-        once = None if key is None else Once(f"POST {key}", f"{order_id} {items}".encode(), 201, rendered)
+        once = None if key is None else Once(f"POST {key}", f"{order_id} {items}".encode(), 201, created)
         return await self._place(NumItemsInput(order_id, items), Context("request", once=once))
 
     async def change_status(
         self, order_id: str, status: OrderStatus, key: str | None, if_match: frozenset[int] | None
     ) -> Answer:
         """PUT update-order."""
-        once = None if key is None else Once(f"PUT {key}", f"{order_id} {status}".encode(), 200, rendered)
+        once = None if key is None else Once(f"PUT {key}", f"{order_id} {status}".encode(), 200, updated)
         return await self._change(ChangeStatusInput(order_id, status), Context("request", once=once), if_match=if_match)
-
-
-def rendered(order: Order) -> bytes:
-    """What a client sees of an order."""
-    return f"{order.order_id} {order.version} {order.status} {order.total} {order.customer_id}".encode()

@@ -1,55 +1,42 @@
 """The whole path under every fault: acknowledged is kept, refused is absent, order holds, effects happen once."""
 
+from collections import Counter
+
 import pytest
 
 from ordering.application import projection
-from ordering.application.messages import RecordedAnswer
 from ordering.application.projection import Fold
-from ordering.domain.order import Order
 from tests.simulation.mutants import FOLDS, MUTANTS
-from tests.simulation.world import Build, World, simulate
-from tests.unit.application.runtime import run
+from tests.simulation.runs import regressions, run_seeds
+from tests.simulation.world import Build, simulate
 
-SEEDS = 60
-SEEDS_PER_MUTANT = 60
+SEEDS = 500
+PART = 50
+SEEDS_PER_MUTANT = 100
+
+seen: Counter[str] = Counter()
 
 
-@pytest.mark.parametrize("start", range(0, SEEDS, 10))
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(0, SEEDS, PART))
 def test_every_promise_holds_whatever_goes_wrong(start: int) -> None:
-    """Ten seeds; a failure names the one to replay."""
-    for seed in range(start, start + 10):
-        try:
-            run(simulate(seed))
-        except BaseException as error:
-            error.add_note(f"replay with: python -m tests.simulation {seed}")
-            raise
+    """Fifty seeds; a failure names the one to replay."""
+    results = run_seeds(range(start, start + PART))
+    seen.update(results.seen)
+    assert not results.failures, "\n".join(f"{one.reason}\n{one.replay}\n{one.details}" for one in results.failures[:1])
+
+
+def test_a_seed_that_failed_once_holds_now() -> None:
+    """The regression file, line by line."""
+    failures = run_seeds([seed for seed, _ in regressions()]).failures
+    assert not failures, "\n".join(f"{one.reason}\n{one.replay}" for one in failures)
 
 
 def test_a_seed_repeats_exactly() -> None:
-    """The same seed gives the same answers and the same log, another one gives others."""
-    digests = [run(simulate(seed)) for seed in (1, 2, 3)]
-    assert [run(simulate(seed)) for seed in (1, 2, 3)] == digests
-    assert len(set(digests)) == 3
-
-
-def test_the_worlds_reach_every_kind_of_answer() -> None:
-    """A fault that never strikes proves nothing: every answer of both commands comes up in these seeds."""
-    seen: dict[str, int] = {}
-
-    async def live(seed: int) -> None:
-        world = World(seed, Build())
-        await world.live()
-        for attempt in world.attempts:
-            name = type(attempt.answer).__name__
-            seen[name] = seen.get(name, 0) + 1
-
-    for seed in range(12):
-        run(live(seed))
-    wanted = {
-        Order.__name__, RecordedAnswer.__name__, "NoneType", "DuplicateOrder", "OrderNotFound", "IllegalTransition",
-        "KeyReused", "KeyInFlight", "BrokerUnavailable", "StoreUnavailable", "Overloaded", "OutcomeUnknown",
-    }  # fmt: skip
-    assert wanted <= seen.keys(), seen
+    """The same seed gives the same trace, another one gives another."""
+    traces = [simulate(seed).trace for seed in (1, 2, 3)]
+    assert [simulate(seed).trace for seed in (1, 2, 3)] == traces
+    assert len(set(traces)) == 3
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -68,7 +55,7 @@ def test_every_broken_fold_is_noticed(fold: type[Fold], monkeypatch: pytest.Monk
 def _is_noticed(build: Build) -> bool:
     for seed in range(SEEDS_PER_MUTANT):
         try:
-            run(simulate(seed, build))
+            simulate(seed, build)
         except AssertionError:
             return True
     return False

@@ -24,7 +24,7 @@ class BatchProjector:
         parts = [(records, await self._decoder.decode(records))]
         while parts:
             part, events = parts.pop()
-            keys = {event.key for event in events if event.key is not None}
+            keys = dict.fromkeys(event.key for event in events if event.key is not None).keys()
             snapshot = await self._store.load(self._topic, keys)
             changes = project(self._topic, snapshot, part, events, self._runtime.now())
             try:

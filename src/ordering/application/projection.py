@@ -34,7 +34,8 @@ class Fold:
     def __init__(self, snapshot: Snapshot, now: int) -> None:
         self._snapshot, self._now = snapshot, now
         self._rows: dict[str, ViewRow] = dict(snapshot.rows)
-        self._touched: set[str] = set()
+        self._touched: dict[str, None] = {}
+        """Keys in the order of their records: a set of text is walked differently in every process."""
         self._held: list[HeldRecord] = []
         self._labels: dict[str, int] = {}
         self._counters: dict[str, int] = {}
@@ -150,7 +151,7 @@ class Fold:
 
     def _put(self, row: ViewRow) -> None:
         self._rows[row.key] = row
-        self._touched.add(row.key)
+        self._touched[row.key] = None
 
     def _count(self, counter: Counter) -> None:
         self._counters[counter] = self._counters.get(counter, 0) + 1

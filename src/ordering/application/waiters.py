@@ -42,7 +42,8 @@ class Waiters:
 
     def __init__(self, runtime: Runtime, at_most: int = 1_000) -> None:
         self._runtime, self._at_most = runtime, at_most
-        self._by_key: dict[str | None, set[Waiting]] = {}
+        self._by_key: dict[str | None, dict[Waiting, None]] = {}
+        """Who came first is woken first."""
         self._stopping = False
         self.count = 0
         """How many are waiting now."""
@@ -60,14 +61,14 @@ class Waiters:
         waiter = Waiting(self._runtime)
         if self._stopping:
             waiter.end()  # it may still look; only waiting is over
-        group = self._by_key.setdefault(key, set())
-        group.add(waiter)
+        group = self._by_key.setdefault(key, {})
+        group[waiter] = None
         self.count += 1
         try:
             yield waiter
         finally:
             self.count -= 1
-            group.discard(waiter)
+            group.pop(waiter, None)
             if not group:
                 self._by_key.pop(key, None)
 

@@ -1,0 +1,156 @@
+"""Deaths, pauses and outages: one by one in a tempo of the seed's own, or after a script."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from tests.simulation.nodes import Cart, Reader
+from tests.simulation.ports import Node
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+SCRIPT_PAUSE_SECONDS: Final = 0.5
+
+
+class Chaos:
+    """Breaks what may be broken. In liveness mode a core is spared from the moment of its healing on."""
+
+    def __init__(self, world: "World") -> None:
+        self._world, self._rng, self._outside = world, world.rng, world.outside
+        self._doomed: dict[Node, tuple[int, str]] = {}
+        """How many more port calls a node makes, and what happens to it then."""
+        self.spared: tuple[Node, ...] = ()
+        self.outages = True
+        """Whether stores and broker may still go away for everybody."""
+        world.outside.at_port = self.at_port
+        self._uniform: tuple[Callable[[], Awaitable[None]], ...] = (
+            self._crash,
+            self._crash,
+            self._crash_at_port,
+            self._crash_at_port,
+            self._pause,
+            self._pause_at_port,
+            self._stop,
+            self._broker,
+            self._store,
+        )
+        self._scripts: dict[str | None, Callable[[], Awaitable[None]]] = {
+            "hot order": self._any,
+            "crash loop": self._crash_loop,
+            "rolling restart": self._rolling_restart,
+            "two leaders": self._two_leaders,
+            "broker flaps": self._broker,
+            "store flaps": self._store,
+            "poison": self._any,
+        }
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        world, rng = self._world, self._rng
+        act = self._scripts.get(world.swarm.script, self._any)
+        while True:
+            await world.runtime.sleep(rng.uniform(0, 2 * world.swarm.tempo))
+            await act()
+
+    async def _any(self) -> None:
+        await self._rng.choice(self._uniform)()
+
+    def at_port(self, node: Node, _what: str) -> None:
+        """Called before each port call of each node."""
+        if not self._doomed or node not in self._doomed:
+            return
+        left, fate = self._doomed[node]
+        self._doomed[node] = left - 1, fate
+        if left > 0:
+            return
+        del self._doomed[node]
+        if node in self.spared:
+            return
+        if fate == "crash":
+            self._outside.saw("process.died_at_port")
+            self._world.crash(node, self._rng.choice((0.0, 1.0)))
+        else:
+            self._outside.saw("process.paused_at_port")
+            node.paused_until = self._world.runtime.monotonic() + self._rng.uniform(0, 4)
+
+    # ------------------------------------------------------------------ single faults
+
+    def _victim(self) -> Cart | Reader | None:
+        world = self._world
+        nodes: list[Cart | Reader] = [
+            node for node in (*world.carts, *world.carts, *world.readers) if node.alive and node not in self.spared
+        ]
+        return self._rng.choice(nodes) if nodes else None
+
+    async def _crash(self) -> None:
+        if (node := self._victim()) is not None:
+            self._outside.saw("process.killed")
+            self._world.crash(node, self._rng.choice((0.0, 0.0, 1.0, 3.0)))
+
+    async def _crash_at_port(self) -> None:
+        if (node := self._victim()) is not None:
+            self._doomed[node] = self._rng.randrange(20), "crash"
+
+    async def _pause_at_port(self) -> None:
+        if (node := self._victim()) is not None:
+            self._doomed[node] = self._rng.randrange(20), "pause"
+
+    async def _pause(self) -> None:
+        if (node := self._victim()) is not None:
+            self._outside.saw("process.paused")
+            node.paused_until = self._world.runtime.monotonic() + self._rng.uniform(0, 4)
+
+    async def _stop(self) -> None:
+        """A restart as an operator does it: what was accepted is stored and published first."""
+        node = self._victim()
+        if isinstance(node, Cart):
+            self._outside.saw("process.stopped")
+            await node.stop()
+            self._world.crash(node, 0.0)
+        elif node is not None:
+            self._outside.saw("process.stopped")
+            node.waiters.stop()
+            await self._world.runtime.sleep(0.01)
+            self._world.crash(node, 0.0)
+
+    async def _broker(self) -> None:
+        if self.outages:
+            self._outside.saw("broker.down")
+            self._outside.broker_down = "all brokers down"
+            await self._world.runtime.sleep(self._rng.uniform(0, 4))
+            self._outside.broker_down = None
+
+    async def _store(self) -> None:
+        if self.outages:
+            self._outside.saw("stores.down")
+            self._outside.store_down = True
+            await self._world.runtime.sleep(self._rng.uniform(0, 1))
+            self._outside.store_down = False
+
+    # ------------------------------------------------------------------ scripts
+
+    async def _crash_loop(self) -> None:
+        """One node dies again and again before it can finish anything."""
+        index = self._rng.randrange(len(self._world.carts))
+        for _ in range(6):
+            cart = self._world.carts[index]
+            if cart.alive and cart not in self.spared:
+                self._doomed[cart] = self._rng.randrange(8), "crash"
+            await self._world.runtime.sleep(self._rng.uniform(0, SCRIPT_PAUSE_SECONDS))
+
+    async def _rolling_restart(self) -> None:
+        """All carts, one after the other, under load."""
+        for index in range(len(self._world.carts)):
+            cart = self._world.carts[index]
+            if cart.alive and cart not in self.spared:
+                self._outside.saw("process.stopped")
+                await cart.stop()
+                self._world.crash(cart, 0.0)
+            await self._world.runtime.sleep(self._rng.uniform(0, SCRIPT_PAUSE_SECONDS))
+
+    async def _two_leaders(self) -> None:
+        """The leader sleeps longer than its lease, with its events at the producer, and wakes up among the living."""
+        for cart in self._world.carts:
+            if cart.alive and cart.relay.leading and cart not in self.spared:
+                self._doomed[cart] = self._rng.randrange(6), "sleep"
+        await self._world.runtime.sleep(self._rng.uniform(2, 4))

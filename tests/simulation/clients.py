@@ -1,0 +1,200 @@
+"""Those who use the API: they hang up, ask twice, change their mind, and ask to see what they wrote."""
+
+import random
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from ordering.application.commands import Answer, Context
+from ordering.application.queries import Details
+from ordering.domain.errors import InvalidInput
+from ordering.domain.inputs import read_change_status, read_place_order
+from ordering.entrypoints.http.headers import if_match
+from ordering.entrypoints.http.requests import once_of
+from ordering.entrypoints.http.strict_json import decode
+from tests.http.api_model import STEPS, Write
+from tests.http.api_writes import BAD_CREATES, BAD_UPDATES
+from tests.simulation.nodes import Cart, Reader
+from tests.simulation.oracle import RENDER, SUCCESS, change, create
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+PATHS: Final = {"POST": "/api/create-order", "PUT": "/api/update-order"}
+ITEMS: Final = (
+    '"items":[{"itemId":"I-1","quantity":2,"price":10.50}]',
+    '"currency":"JPY","items":[{"itemId":"I-2","quantity":1,"price":999}]',
+    '"customerId":"C-1","items":[{"itemId":"I-1","quantity":1,"price":0.01}]',
+)
+CARTS: Final = (
+    (("I-1", 2, 1050),),
+    (("I-2", 1, 999),),
+    (("I-1", 1, 1),),
+)
+
+
+@attrs.define(eq=False)
+class Attempt:
+    """One write and what its client was told; None if the line went dead. ``began`` and ``ended`` are moments."""
+
+    request_id: str
+    write: Write
+    cart: Cart
+    began: int
+    ended: float = inf
+    answer: Answer | Exception | None = None
+
+
+@attrs.define(eq=False)
+class Look:
+    """One read, as an attempt. ``seen`` is the highest version that anybody had been shown before it began."""
+
+    order_id: str
+    min_version: int
+    began: int
+    seen: int
+    ended: float = inf
+    answer: Details | Exception | None = None
+
+
+class Client:
+    """One of them: draws what it does from the world's numbers."""
+
+    def __init__(self, world: "World") -> None:
+        self._world, self._rng, self._swarm = world, world.rng, world.swarm
+        self._last: Attempt | None = None
+        self._known: dict[str, int] = {}
+        """Versions it was told, by order."""
+
+    async def run(self) -> None:
+        """All its requests, or as many as fit into the storm."""
+        world, rng, swarm = self._world, self._rng, self._swarm
+        for _ in range(swarm.requests):
+            await world.runtime.sleep(rng.choice((0.0, swarm.think_seconds, rng.uniform(0, swarm.think_seconds))))
+            if world.is_over:
+                return
+            if rng.random() < swarm.read:
+                await self._read()
+            else:
+                await self._write()
+
+    # ------------------------------------------------------------------ writing
+
+    async def _write(self) -> None:
+        last, rng = self._last, self._rng
+        if last is not None and last.answer is None and rng.random() < 0.5:
+            write = last.write  # nobody answered: ask again
+        elif last is not None and rng.random() < self._swarm.repeat:
+            write = self._variation(last.write)
+        else:
+            write = self._new()
+        self._last = await self.send(write)
+
+    def _new(self) -> Write:
+        rng, swarm = self._rng, self._swarm
+        if rng.random() < swarm.malformed:
+            return _malformed(rng)
+        key = f"k{rng.randrange(swarm.keys)}" if rng.random() < swarm.keyed else None
+        order_id = rng.choice(self._world.ids)
+        status = self._world.statuses.get(order_id)
+        if rng.random() < (0.1 if status else 0.9):
+            return create(order_id, rng.randint(1, 2), key) if rng.random() < 0.7 else _cart(rng, order_id, key)
+        known = self._known.get(order_id, 1)
+        matched = (known, rng.choice((known, 7))) if rng.random() < swarm.matched else None
+        return change(order_id, self._step(status), key, matched)
+
+    def _step(self, status: str | None) -> str:
+        """Mostly one that the life cycle has."""
+        legal = STEPS[status] if status else []
+        return self._rng.choice(legal if legal and self._rng.random() < 0.7 else list(STEPS))
+
+    def _variation(self, write: Write) -> Write:
+        """The same once more; or under the same key, something else."""
+        if write.body_faults or write.key is None or self._rng.random() < 0.6:
+            return write
+        return attrs.evolve(self._new_like(write), key=write.key)
+
+    def _new_like(self, write: Write) -> Write:
+        if write.method == "POST":
+            return create(self._rng.choice(self._world.ids), 3)
+        return change(write.order_id, self._step(self._world.statuses.get(write.order_id)))
+
+    async def send(self, write: Write) -> Attempt:
+        """One request to any cart."""
+        world = self._world
+        cart = self._rng.choice(world.carts)
+        attempt = Attempt(f"request-{len(world.attempts)}", write, cart, world.moment())
+        world.attempts.append(attempt)
+        attempt.answer = await self._sent(attempt)
+        if attempt.answer is not None:
+            attempt.ended = world.moment()
+            world.told(attempt)
+            version = getattr(attempt.answer, "version", getattr(attempt.answer, "etag", None))
+            if version is not None:
+                self._known[write.order_id] = version
+        return attempt
+
+    async def _sent(self, attempt: Attempt) -> Answer | Exception | None:
+        write, cart = attempt.write, attempt.cart
+        body = write.body.encode()
+        try:
+            document = decode(body)
+            if write.method == "POST":
+                wanted = read_place_order(document, default_currency="USD")
+                return await cart.ask(lambda: cart.place(wanted, self._context(attempt)), self._patience())
+            changed = read_change_status(document)
+        except InvalidInput as refused:
+            return refused
+        versions = if_match(write.if_match)
+        assert not hasattr(versions, "code")
+        return await cart.ask(
+            lambda: cart.change(changed, self._context(attempt), if_match=versions),  # type: ignore[arg-type]
+            self._patience(),
+        )
+
+    @staticmethod
+    def _context(attempt: Attempt) -> Context:
+        write = attempt.write
+        if write.key is None:
+            return Context(attempt.request_id)
+        scope = f"{write.method} {PATHS[write.method]}"
+        once = once_of(scope, write.key, write.body.encode(), SUCCESS[write.method], RENDER[write.method])
+        return Context(attempt.request_id, once=once)
+
+    def _patience(self) -> float | None:
+        return self._rng.choice(self._swarm.patience)
+
+    # ------------------------------------------------------------------ reading
+
+    async def _read(self) -> None:
+        rng, world = self._rng, self._world
+        order_id = rng.choice(list(self._known) or world.ids)
+        wanted = self._known.get(order_id, 1) + rng.choice((0, 0, 0, 1))
+        await self.look(order_id, wanted, rng.choice((0.0, 0.2, 2.0, 30.0)))
+
+    async def look(self, order_id: str, wanted: int, wait: float) -> Look:
+        """One query to any reader."""
+        world = self._world
+        reader: Reader = self._rng.choice(world.readers)
+        look = Look(order_id, wanted, world.moment(), world.shown.get(order_id, 0))
+        world.looks.append(look)
+        patience = self._patience()
+        look.answer = await reader.ask(lambda: reader.details(order_id, min_version=wanted, wait=wait), patience)
+        if look.answer is not None:
+            look.ended = world.moment()
+            world.looked(look, waited=wait > 0)
+        return look
+
+
+def _malformed(rng: random.Random) -> Write:
+    method, bodies = rng.choice((("POST", BAD_CREATES), ("PUT", BAD_UPDATES)))
+    body, faults = rng.choice(bodies)
+    return Write(method, body, body_faults=tuple(faults))
+
+
+def _cart(rng: random.Random, order_id: str, key: str | None) -> Write:
+    number = rng.randrange(len(CARTS))
+    body = f'{{"orderId":"{order_id}",{ITEMS[number]}}}'
+    currency, customer = ("JPY" if number == 1 else None), ("C-1" if number == 2 else None)
+    return Write("POST", body, order_id, CARTS[number], currency, customer, key=key)

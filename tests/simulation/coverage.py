@@ -1,0 +1,88 @@
+"""What a run has seen, by name, against what it must see: a fault that never strikes proves nothing."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from tests.simulation.weather import FAULTS
+
+ANSWERS: Final = (
+    "answer 201 POST",
+    "answer 200 PUT",
+    "answer 201 replay",
+    "answer 200 replay",
+    "answer 400 invalid-input",
+    "answer 404 order-not-found",
+    "answer 409 duplicate-order",
+    "answer 409 illegal-transition",
+    "answer 409 idempotency-key-in-flight",
+    "answer 412 precondition-failed",
+    "answer 422 idempotency-key-reused",
+    "answer 500 outcome-unknown",
+    "answer 503 broker-unavailable",
+    "answer 503 store-unavailable",
+    "answer 503 overloaded",
+    "answer 503 shutting-down",
+    "read 200",
+    "read 200 after waiting",
+    "read 404 order-not-found",
+    "read 404 order-not-found after waiting",
+    "read 409 version-not-reached",
+    "read 409 version-not-reached after waiting",
+    "read 503 store-unavailable",
+    "read 503 overloaded after waiting",
+    "read 503 shutting-down after waiting",
+)
+"""Every answer of the API, with how it came about."""
+
+REPORTED: Final = (
+    "commit.ambiguous",
+    "commit.unknown",
+    "consumer.assigned",
+    "consumer.consuming",
+    "consumer.paused",
+    "events_applied",
+    "events_duplicates",
+    "events_published",
+    "events_repeated",
+    "outbox.parked",
+    "projection_stale",
+    "relay.delivering",
+    "relay.leading",
+    "relay.outage",
+    "store.available",
+    "store.unavailable",
+    "write.rejected",
+)
+"""What the production code tells its Observer."""
+
+WORLD: Final = (
+    "mode.liveness",
+    "process.killed",
+    "process.died_at_port",
+    "process.paused",
+    "process.paused_at_port",
+    "process.stopped",
+    "broker.down",
+    "stores.down",
+)
+"""What the world does by itself."""
+
+REQUIRED: Final = tuple(dict.fromkeys((*ANSWERS, *REPORTED, *WORLD, *FAULTS)))
+
+FLOOR_PER_SEED: Final = 0.01
+"""How often each name has to come up, per seed: five times in 500 seeds."""
+
+
+def lacking(seen: Mapping[str, int], seeds: int) -> dict[str, int]:
+    """The required names that came up less often than so many seeds should bring, with how often they did."""
+    floor = max(1, int(seeds * FLOOR_PER_SEED))
+    return {name: seen.get(name, 0) for name in REQUIRED if seen.get(name, 0) < floor}
+
+
+def table(seen: Mapping[str, int], columns: int = 3) -> str:
+    """All names with their counts, those that must come up first; a run's own names behind them."""
+    names = [*REQUIRED, *sorted(seen.keys() - set(REQUIRED))]
+    width = max(map(len, names))
+    cells = [f"{name:<{width}} {seen.get(name, 0):>9,}" for name in names]
+    rows = -(-len(cells) // columns)
+    return "\n".join("   ".join(cells[row::rows]).rstrip() for row in range(rows))

@@ -1,0 +1,268 @@
+"""The promises as a world's book-keeper sees them: the cheap ones after every step, all of them at rest.
+
+I1 what was acknowledged stays. I2 what was refused is not there. I3 versions without gaps, and the state is the last
+one. I4 first appearances in the log are 1, 2, 3... I5 the log holds only what was committed. I6 the read model is the
+fold of the log, which is the fold of the store. I7 positions are what was applied. I8 each consumed record is applied,
+a duplicate, held or discarded, exactly once. I10 at rest the log is complete. I11 what was unknown is settled. I12
+queues stay within their limits. I13 the answers about an order fit one serial order.
+"""
+
+from collections.abc import Iterable
+from itertools import pairwise
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from ordering.application.commands import Answer
+from ordering.application.errors import KeyInFlight, KeyReused, OrderNotFound, VersionNotReached
+from ordering.application.failures import NotStored, OutcomeUnknown
+from ordering.application.messages import Counter, NewEvent, Record, RecordedAnswer
+from ordering.application.queries import Details
+from ordering.domain.order import Order
+from ordering.domain.status import TRANSITIONS
+from tests.simulation.clients import Attempt, Look
+from tests.simulation.nodes import CODEC, TOPIC, Cart, Reader
+from tests.simulation.oracle import Call, OneOrder, require_serial, told
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+PREFIX_BYTES = 5
+"""The registry's framing before an event's body."""
+
+
+class Watch:
+    """Looks at the stores and the log from outside, after every step of the loop."""
+
+    def __init__(self, world: "World") -> None:
+        self._world, self._outside = world, world.outside
+        self.events: dict[str, list[NewEvent]] = {order_id: [] for order_id in world.ids}
+        """Every event that was ever committed, by order; trimming takes nothing away here."""
+        self._versions: dict[str, tuple[str, int]] = {}
+        """By event id: order and version."""
+        self._in_log: dict[str, int] = {}
+        """The last version that has appeared."""
+        self._lengths: dict[int, int] = {}
+        self._journal: tuple[int, object] = (0, None)
+        self._missing: dict[tuple[str, int], None] = {}
+        """Committed and not in the log yet."""
+
+    def step(self) -> None:
+        """What must hold at any moment. Raises AssertionError."""
+        store = self._outside.store
+        journal = store._journal
+        state = len(journal), next(reversed(journal), None)
+        if state != self._journal:
+            self._journal = state
+            self._committed(store._states, journal)
+        for partition, records in enumerate(self._outside.log.partitions):
+            known = self._lengths.get(partition, 0)
+            if len(records) != known:
+                self._lengths[partition] = len(records)
+                for record in records[known:]:
+                    self._appended(record)
+        if self._missing:
+            outbox = store._outbox
+            for ref in self._missing:
+                assert ref in outbox, f"I10: {ref} is marked published, and was never in the log"
+        self._consumed()
+        for cart in self._world.carts:
+            _check_cart(cart)
+        for reader in self._world.readers:
+            _check_reader(reader)
+
+    def _committed(self, states: dict[str, Any], journal: dict[Any, NewEvent]) -> None:
+        for order_id, state in states.items():
+            events = self.events.setdefault(order_id, [])
+            assert state.version >= len(events), f"I1: {order_id} went back from {len(events)} to {state.version}"
+            for version in range(len(events) + 1, state.version + 1):
+                event = journal[order_id, version]
+                events.append(event)
+                assert event.event_id not in self._versions, f"I3: two events have the id {event.event_id}"
+                self._versions[event.event_id] = (order_id, version)
+                self._missing[order_id, version] = None
+            if events:
+                last = events[-1]
+                assert (state.event_id, state.encoded) == (last.event_id, last.encoded), f"I3: {order_id}'s state"
+
+    def _appended(self, record: Record) -> None:
+        event_id = dict(record.headers).get("ce_id", b"").decode()
+        if not event_id:
+            return
+        assert event_id in self._versions, f"I5: {record} is in the log, its event was never committed"
+        order_id, version = self._versions[event_id]
+        event = self.events[order_id][version - 1]
+        assert (record.key, record.headers) == (event.key, event.headers), f"I5: {order_id} {version} as {record}"
+        assert record.value is not None
+        assert record.value[PREFIX_BYTES:] == event.encoded.body, f"I5: {order_id} {version} has another body"
+        known = self._in_log.get(order_id, 0)
+        assert version <= known + 1, f"I4: version {version} of {order_id} appears behind version {known}"
+        if version == known + 1:
+            self._in_log[order_id] = version
+            self._missing.pop((order_id, version))
+
+    def _consumed(self) -> None:
+        model = self._outside.views._model
+        live = model.generations[model.pointer]
+        counters, held = live.counters, live.held
+        positions = live.positions.get(TOPIC, {})
+        consumed = sum(positions.values())
+        accounted = (
+            counters.get(Counter.APPLIED, 0)
+            + counters.get(Counter.DUPLICATES, 0)
+            + counters.get(Counter.LATE, 0)
+            + len(held)
+        )
+        if consumed != accounted:
+            gone = sum(place not in held and place[2] < positions.get(place[1], 0) for place in model.discarded)
+            skipped = sum(self._world.floors.get(model.pointer, {}).values())
+            assert consumed == accounted + gone + skipped, (
+                f"I8: {consumed} records consumed: {counters}, {len(held)} held, {gone} discarded, {skipped} skipped"
+            )
+
+
+def _check_cart(cart: Cart) -> None:
+    commit, relay, limits = cart.commit, cart.relay, cart.relay_limits
+    waiting, most = len(commit._queue), cart.limits.queue_max
+    assert waiting <= most, f"I12: {waiting} in a queue of {most}"
+    window = limits.window_max + limits.batch_max * limits.publishes_at_once
+    assert len(relay._busy) <= window, f"I12: {len(relay._busy)} in a window of {window}"
+    for followers in relay._behind.values():
+        assert len(followers) <= limits.followers_max, f"I12: {len(followers)} followers of {limits.followers_max}"
+
+
+def _check_reader(reader: Reader) -> None:
+    assert reader.waiters.count <= reader.waiters_max, f"I12: {reader.waiters.count} wait"
+
+
+# ---------------------------------------------------------------------------------------------- what clients hear
+
+
+def check_answer(attempt: Attempt, answer: Answer | Exception, watch: Watch) -> None:
+    """When it is given: an order is acknowledged only if it is stored."""
+    if isinstance(answer, Order):
+        events = watch.events[answer.order_id]
+        assert answer.version <= len(events), f"I1: {attempt} is acknowledged, and not stored"
+
+
+def check_look(look: Look, watch: Watch) -> None:
+    """When it is given: at least what was asked for, stored, and never less than anybody had been shown."""
+    answer, events = look.answer, watch.events.get(look.order_id, [])
+    match answer:
+        case Details():
+            version = answer.order.version
+            assert version >= look.min_version, f"{look} shows less than was asked for"
+            assert version <= len(events), f"{look} shows what is not stored"
+            assert answer.order == CODEC.decode(events[version - 1].encoded).order, f"{look} was never stored so"
+            assert version >= look.seen, f"{look} goes back behind version {look.seen}"
+        case VersionNotReached():
+            assert look.seen <= answer.current < look.min_version, f"{look} had been shown {look.seen}"
+        case OrderNotFound():
+            assert look.seen == 0, f"{look} had been shown {look.seen}"
+
+
+# ---------------------------------------------------------------------------------------------- at rest
+
+
+def check_answers(attempts: Iterable[Attempt], watch: Watch) -> None:
+    """I1, I2, I11 and I13, for all orders and all keys."""
+    stored_as = {
+        dict(event.headers)["x-request-id"].decode(): event for events in watch.events.values() for event in events
+    }
+    attempts = list(attempts)
+    for attempt in attempts:
+        event = stored_as.get(attempt.request_id)
+        answer = attempt.answer
+        if isinstance(answer, Exception) and not isinstance(answer, OutcomeUnknown):
+            assert event is None, f"I2: {attempt} was refused, and stored as version {event.version}"
+        elif isinstance(answer, Order) and event is not None:
+            assert answer.version == event.version, f"I1: {attempt} is version {event.version}"
+    by_order: dict[str, list[Attempt]] = {}
+    for attempt in attempts:
+        by_order.setdefault(attempt.write.order_id, []).append(attempt)
+    for order_id, of_order in by_order.items():
+        if order_id:
+            _check_order(order_id, of_order, stored_as, watch)
+    _check_keys(attempts)
+
+
+def _check_order(order_id: str, attempts: list[Attempt], stored_as: dict[str, NewEvent], watch: Watch) -> None:
+    order = OneOrder(order_id)
+    by_version = {e.version: a for a in attempts if (e := stored_as.get(a.request_id)) is not None}
+    events = watch.events.get(order_id, [])
+    assert sorted(by_version) == list(range(1, len(events) + 1)), f"I3: {order_id} has {sorted(by_version)}"
+    for event in events:
+        order.store(by_version[event.version].write, CODEC.decode(event.encoded).order)
+    calls = [call for a in attempts if (call := _call(a, stored_as.get(a.request_id))) is not None]
+    require_serial(order, calls)
+
+
+def _call(attempt: Attempt, event: NewEvent | None) -> Call | None:
+    """None: it says nothing about the order's state."""
+    write, began, ended, answer = attempt.write, attempt.began, attempt.ended, attempt.answer
+    if isinstance(answer, RecordedAnswer):
+        return Call(write, None, began, ended, answer.etag, replayed=True)
+    if event is not None:
+        is_heard = isinstance(answer, Order)
+        heard = told(write.method, answer) if is_heard else None  # type: ignore[arg-type]
+        return Call(write, heard, began, ended if is_heard else inf, event.version)
+    silent = answer is None or isinstance(answer, NotStored | OutcomeUnknown | KeyReused | KeyInFlight)
+    return None if silent else Call(write, told(write.method, answer), began, ended, None)  # type: ignore[arg-type]
+
+
+def _check_keys(attempts: list[Attempt]) -> None:
+    """One first answer per key, the same bytes ever after, to the same body; and no other answer once it was heard."""
+    by_key: dict[tuple[str, str], list[Attempt]] = {}
+    for attempt in attempts:
+        if attempt.write.key is not None:
+            by_key.setdefault((attempt.write.method, attempt.write.key), []).append(attempt)
+    for key, of_key in by_key.items():
+        firsts = [a for a in of_key if isinstance(a.answer, Order)]
+        heard = {(told(a.write.method, a.answer).body, a.write.body) for a in of_key if _is_success(a)}  # type: ignore[arg-type]
+        assert len(firsts) <= 1, f"I11: {key} was answered for the first time {len(firsts)} times"
+        assert len(heard) <= 1, f"I11: {key} has several answers: {heard}"
+        since = min((a.ended for a in of_key if _is_success(a)), default=inf)
+        for attempt in of_key:
+            if attempt.began > since and not _is_success(attempt):
+                fine = attempt.answer is None or isinstance(attempt.answer, NotStored | KeyInFlight | OutcomeUnknown)
+                same = attempt.write.body == next(iter(heard))[1]
+                assert fine or (isinstance(attempt.answer, KeyReused) and not same), f"I11: {attempt}: {key} was known"
+
+
+def _is_success(attempt: Attempt) -> bool:
+    return isinstance(attempt.answer, Order | RecordedAnswer)
+
+
+async def check_rest(world: "World") -> None:
+    """I3, I6, I7 and I10: store, log and read model agree in everything."""
+    outside, watch = world.outside, world.watch
+    total = 0
+    for order_id, events in watch.events.items():
+        total += len(events)
+        assert watch._in_log.get(order_id, 0) == len(events), f"I10: {order_id} is not complete in the log"
+        await _check_row(world, order_id, events)
+    assert not outside.store._outbox, f"I10: not marked: {list(outside.store._outbox)}"
+    stats = await outside.views.stats()
+    assert stats.counters.get(Counter.APPLIED, 0) == total, f"I6: {stats.counters} for {total} events"
+    assert not stats.counters.keys() & {Counter.GAPS, Counter.LATE}, f"I6: {stats.counters}"
+    assert sum(stats.by_label.values()) == sum(bool(events) for events in watch.events.values()), f"I6: {stats}"
+    assert (stats.parked, stats.dead_letters) == (0, 0), f"I8: {stats}"
+    positions = await outside.views.positions(TOPIC)
+    ends = outside.log.ends()
+    assert {p: positions.get(p, 0) for p in ends} == ends, f"I7: {positions} of {ends}"
+    closed = [cart.gate.closed or cart.gate.undeliverable for cart in world.carts]
+    assert closed == [None] * len(closed), f"nothing is wrong any more, but {closed}"
+
+
+async def _check_row(world: "World", order_id: str, events: list[NewEvent]) -> None:
+    row, state = await world.outside.views.get(order_id), await world.outside.store.get(order_id)
+    if not events:
+        assert (row, state) == (None, None), f"I6: {order_id} is not stored, but visible"
+        return
+    last = events[-1]
+    assert state is not None, f"I3: {order_id}: its events are stored, its state is not"
+    assert row is not None, f"I6: {order_id} is stored, but not visible"
+    assert (row.version, row.event_id, row.encoded) == (last.version, last.event_id, last.encoded), f"I6: {order_id}"
+    assert (state.version, state.event_id, state.encoded) == (last.version, last.event_id, last.encoded), order_id
+    assert row.events_applied == row.version, f"I6: {order_id}: {row.events_applied} effects of {row.version} events"
+    states = [CODEC.decode(event.encoded).order for event in events]
+    assert all(b.status in TRANSITIONS[a.status] for a, b in pairwise(states)), f"I3: {order_id}: illegal step"

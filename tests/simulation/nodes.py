@@ -1,0 +1,176 @@
+"""The processes of a simulated world, made of the production classes: carts, readers, and people at a terminal."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Final, TypeVar
+
+import attrs
+
+from ordering.adapters.avro.codec import OrderCodec
+from ordering.adapters.avro.decoder import OrderEventDecoder
+from ordering.adapters.avro.registry import BuiltInRegistry
+from ordering.application.change_status import ChangeStatus
+from ordering.application.commands import ChangeRecorder, IdempotencyKeys
+from ordering.application.consume_events import ConsumerLimits, EventConsumer
+from ordering.application.dead_letters import HeldRecords
+from ordering.application.failures import Failure
+from ordering.application.group_commit import CommitLimits, GroupCommit
+from ordering.application.outage_gate import OutageGate
+from ordering.application.place_order import PlaceOrder
+from ordering.application.queries import OrderDetails
+from ordering.application.relay_limits import RelayLimits
+from ordering.application.relay_outbox import OutboxRelay
+from ordering.application.waiters import Waiters
+from ordering.domain.errors import OrderingError
+from tests.simulation.ports import Node, Outside, SimPublisher, SimSchemas, SimSource, SimStore, SimViews
+from tests.simulation.swarm import Swarm
+
+T = TypeVar("T")
+
+TOPIC: Final = "order-events"
+CODEC: Final = OrderCodec()
+DECODER: Final = OrderEventDecoder(BuiltInRegistry(), CODEC)
+RATE: Final = Decimal("0.02")
+STOP_SECONDS: Final = 1.0
+
+
+@attrs.frozen
+class Build:
+    """The production classes a world is made of; a mutant replaces one of them by a broken one."""
+
+    commit: type[GroupCommit] = GroupCommit
+    relay: type[OutboxRelay] = OutboxRelay
+    consumer: type[EventConsumer] = EventConsumer
+    store: type[SimStore] = SimStore
+    views: type[SimViews] = SimViews
+    gate: type[OutageGate] = OutageGate
+    keys: type[IdempotencyKeys] = IdempotencyKeys
+    recorder: type[ChangeRecorder] = ChangeRecorder
+    place: type[PlaceOrder] = PlaceOrder
+    change: type[ChangeStatus] = ChangeStatus
+    held: type[HeldRecords] = HeldRecords
+    waiters: type[Waiters] = Waiters
+    details: type[OrderDetails] = OrderDetails
+
+
+class Reports:
+    """The Observer of one node: what production code reports is what the world covers."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._saw = outside.saw
+
+    def changed(self, what: str, **_facts: object) -> None:
+        """A state of a service."""
+        self._saw(what)
+
+    def alarmed(self, what: str, **_facts: object) -> None:
+        """Something to look at."""
+        self._saw(what)
+
+    def noted(self, what: str, **_facts: object) -> None:
+        """A single order: too much to count."""
+
+    def counted(self, what: str, amount: int = 1, *, of: str | None = None) -> None:
+        """A counter, each kind apart."""
+        if amount:
+            self._saw(what if of is None else f"{what}:{of}")
+
+    def measured(self, what: str, value: float) -> None:
+        """Nothing is measured here but how batches grow."""
+
+
+class Cart(Node):
+    """A CartService process: commands, group commit, relay."""
+
+    def __init__(self, outside: Outside, number: int, build: Build, swarm: Swarm) -> None:
+        super().__init__(outside, number)
+        rng, runtime, store = outside.rng, self.runtime, build.store(self)
+        self.gate = gate = build.gate(swarm.policy)
+        self.relay_limits = RelayLimits(
+            batch_max=rng.choice((1, 3, 512)),
+            window_max=rng.choice((2, 8_192)),
+            followers_max=rng.choice((0, 1, 16)),
+            publishes_at_once=rng.choice((1, 3)),
+        )
+        observer = Reports(outside)
+        self.relay = build.relay(
+            store,
+            SimPublisher(self),
+            SimSchemas(self, 1),
+            store,
+            gate,
+            runtime,
+            observer,
+            TOPIC,
+            CODEC.schema,
+            self.relay_limits,
+        )
+        self.limits = CommitLimits(
+            batch_max=rng.choice((1, 4, 1_000)),
+            queue_max=rng.choice((2, 10_000)),
+            wait_seconds=rng.choice((0.01, 0.5, 10.0)),
+            resolve_seconds=rng.choice((0.1, 2.0)),
+        )
+        self.commit = commit = build.commit(store, runtime, observer, self.relay.offer, self.limits)
+        keys, recorder = build.keys(store), build.recorder(CODEC, runtime, TOPIC, "/sim")
+        self.place = build.place(store, commit, gate, keys, recorder, random.Random(rng.getrandbits(32)))
+        self.change = build.change(store, commit, gate, keys, recorder, CODEC)
+        self._store = store
+        self.loops = [runtime.spawn(commit.run(), name="commit"), runtime.spawn(self.relay.run(), name="relay")]
+
+    async def ask(self, work: Callable[[], Awaitable[T]], patience: float | None) -> T | Exception | None:
+        """Run a request here; None if the process dies under it or its client hangs up."""
+        return await _asked(self, work, patience)
+
+    async def stop(self) -> None:
+        """As the worker does it: store and publish what was accepted, then give the lease back."""
+
+        async def stop() -> None:
+            self.commit.stop()
+            await asyncio.wait([self.loops[0]], timeout=STOP_SECONDS)
+            await self.relay.drain(STOP_SECONDS)
+            self.loops[1].cancel()
+            await self._store.release()
+
+        self.stopping = self.runtime.spawn(stop(), name="stop")
+        await asyncio.wait([self.stopping, self.died], timeout=3 * STOP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+
+
+class Reader(Node):
+    """An OrderService process: one consumer, and queries."""
+
+    def __init__(self, outside: Outside, number: int, build: Build, swarm: Swarm) -> None:
+        super().__init__(outside, number)
+        views, limits = build.views(self), ConsumerLimits(batch_max=outside.rng.choice((1, 5, 1_000)))
+        self.waiters = build.waiters(self.runtime, swarm.waiters_max)
+        self.waiters_max = swarm.waiters_max
+        self.details = build.details(views, CODEC, self.waiters, self.runtime, RATE)
+        self.held = build.held(views, DECODER, self.runtime, TOPIC)
+        self.consumer = build.consumer(
+            SimSource(self), DECODER, views, self.held, self.waiters, self.runtime, Reports(outside), TOPIC, limits
+        )
+        self.loops = [self.runtime.spawn(self.consumer.run(), name="consumer")]
+
+    async def ask(self, work: Callable[[], Awaitable[T]], patience: float | None) -> T | Exception | None:
+        """As a cart's."""
+        return await _asked(self, work, patience)
+
+
+async def _asked(node: Node, work: Callable[[], Awaitable[T]], patience: float | None) -> T | Exception | None:
+    if not node.alive:
+        return None
+
+    async def handle() -> T | Exception:
+        try:
+            return await work()
+        except (OrderingError, Failure) as error:
+            return error
+
+    task = node.runtime.spawn(handle(), name="request")
+    await asyncio.wait([task, node.died], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        task.cancel()
+        return None
+    return task.result() if node.alive and not task.cancelled() else None

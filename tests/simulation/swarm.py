@@ -1,0 +1,70 @@
+"""What one seed's world is made of: each seed draws its own sizes and its own mix of everything."""
+
+import random
+from typing import Final
+
+import attrs
+
+from ordering.application.outage_gate import OutagePolicy
+
+SCRIPTS: Final = ("hot order", "crash loop", "rolling restart", "two leaders", "broker flaps", "store flaps", "poison")
+"""Storms with a plot: uniform faults hide what needs the same thing twice in the right places."""
+
+
+@attrs.frozen
+class Swarm:
+    """Sizes and rates. Seconds are virtual; rates are chances per request."""
+
+    policy: OutagePolicy
+    script: str | None
+    """A storm's name, or None: faults come one by one, of all kinds alike."""
+    liveness: bool
+    """Whether a core is healed for good in the middle of the storm, and everything else stays broken."""
+    carts: int
+    readers: int
+    clients: int
+    requests: int
+    orders: int
+    keys: int
+    storm_seconds: float
+    think_seconds: float
+    tempo: float
+    """About how many seconds pass between two faults of chaos."""
+    read: float
+    repeat: float
+    keyed: float
+    matched: float
+    malformed: float
+    patience: tuple[float | None, ...]
+    """How long clients wait before they hang up; None: for ever."""
+    waiters_max: int
+    rebuilds: bool
+    trims: bool
+
+    @classmethod
+    def drawn(cls, rng: random.Random) -> "Swarm":
+        """Half of the seeds follow a script; sizes are one, few or many."""
+        script = rng.choice(SCRIPTS) if rng.random() < 0.5 else None
+        return cls(
+            policy=rng.choice((OutagePolicy.REJECT, OutagePolicy.ACCEPT)),
+            script=script,
+            liveness=rng.random() < 0.4,
+            carts=rng.choice((1, 2, 2, 3)),
+            readers=rng.choice((1, 1, 2)),
+            clients=rng.choice((1, 3, 3, 6)),
+            requests=rng.choice((8, 25, 40)),
+            orders=1 if script == "hot order" else rng.choice((1, 4, 12, 30)),
+            keys=rng.choice((1, 4, 12)),
+            storm_seconds=rng.choice((2.0, 5.0, 8.0)),
+            think_seconds=rng.choice((0.0, 0.02, 0.3, 1.0)),
+            tempo=rng.choice((0.3, 1.0, 5.0)),
+            read=rng.choice((0.0, 0.2, 0.5)),
+            repeat=rng.choice((0.1, 0.3, 0.6)),
+            keyed=rng.choice((0.0, 0.3, 0.8)),
+            matched=rng.choice((0.0, 0.3)),
+            malformed=rng.choice((0.0, 0.02)),
+            patience=rng.choice(((None,), (None, None, 0.05), (0.0, 0.01, 0.2))),
+            waiters_max=rng.choice((1, 1_000)),
+            rebuilds=rng.random() < 0.4,
+            trims=rng.random() < 0.3,
+        )
