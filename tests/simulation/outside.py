@@ -8,18 +8,33 @@ import asyncio
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
-from ordering.adapters.memory.log import MemoryLog
+import attrs
+
 from ordering.adapters.memory.store import MemoryOrderStore
 from ordering.adapters.memory.views import MemoryViews
+from ordering.application.messages import NewEvent
+from tests.simulation.broker import SimLog
+from tests.simulation.disk import Disk, restore_store, restore_views, saved_store, saved_views
+from tests.simulation.group import Group
 from tests.simulation.weather import CALM, Weather
 from tests.unit.application.runtime import VirtualRuntime
 
 T = TypeVar("T")
 
 TOPIC = "order-events"
+DEVICES = ("store", "log", "views")
+
+
+@attrs.define
+class Lease:
+    """The row that elects one relay."""
+
+    owner: int = 0
+    until: float = -1.0
+    trouble: str | None = None
 
 
 class Outside:
@@ -31,17 +46,45 @@ class Outside:
         self.seen: Counter[str] = Counter()
         """How often what happened, by the names of ``weather.FAULTS`` and whatever else was counted."""
         self._hash = hashlib.blake2b(digest_size=16)
-        self.weather = Weather.drawn(self.rng) if weather is None else weather
-        self.store, self.views = MemoryOrderStore(), MemoryViews()
-        self.log = MemoryLog(TOPIC, self.rng.choice((1, 3)))
-        self.log._waiting = _InOrder()  # type: ignore[assignment]
-        self.broker_down: str | None = None
-        self.store_down = False
-        self.lease_owner, self.lease_until = 0, 0.0
-        self.everybody_leads = self.rng.random() < 0.5
-        self.hangs_up = self.rng.random() < 0.5
+        rng = self.rng
+        self.weather = Weather.drawn(rng) if weather is None else weather
+        self.power_may_fail = self.weather is not CALM and rng.random() < 0.3
+        self.everybody_leads, self.hangs_up = rng.random() < 0.5, rng.random() < 0.5
         self.at_port: Callable[[Node, str], None] = _nothing
         """Told of every call of a node, just before it begins: the world may crash or pause the node here."""
+        self._make_store()
+        self._make_views()
+        self.log = SimLog(TOPIC, rng.choice((1, 3)), self.saw, power_may_fail=self.power_may_fail)
+        self.group = Group(self.log, self.runtime, rng, self.saw)
+        self.registry_down = False
+        self.unknown_ids: set[int] = set()
+        """Ids that the registry does not know yet."""
+
+    def _make_store(self) -> None:
+        self.store = MemoryOrderStore()
+        self.history: dict[tuple[str, int], NewEvent] = {}
+        """Every event that is or was stored, by order and version, however it was trimmed."""
+        self.store_disk: Disk[Any] = Disk(
+            lambda: (saved_store(self.store), dict(self.history)), self._restore_store, may_fail=self.power_may_fail
+        )
+        self.store_down = self.store_full = False
+        self.store_stalled = asyncio.Event()
+        self.store_stalled.set()
+        self.store_landing: asyncio.Future[None] | None = None
+        """A commit nobody waits for any more and which still holds its locks."""
+        self.lease = Lease()
+        self.followers: dict[int, Callable[[], None]] = {}
+
+    def _make_views(self) -> None:
+        self.views = MemoryViews()
+        self.views_disk: Disk[Any] = Disk(
+            lambda: saved_views(self.views),
+            lambda saved: restore_views(self.views, saved),
+            may_fail=self.power_may_fail,
+        )
+        self.views_down = False
+        self.views_landing: asyncio.Future[None] | None = None
+        self.view_followers: dict[int, Callable[[Iterable[str] | None], None]] = {}
 
     # ------------------------------------------------------------------ the book
 
@@ -73,15 +116,54 @@ class Outside:
         """Whether something of this likelihood comes true now."""
         return self.rng.random() < chance
 
-    async def delay(self, slowest: float) -> None:
-        """Some time, often none at all."""
-        if slowest and self.rng.random() < 0.5:
+    async def delay(self, slowest: float, fault: str = "") -> None:
+        """Some time, often none at all; much longer if this fault strikes."""
+        if fault and self.strikes(fault):
+            await self.runtime.sleep(self.rng.uniform(0.05, 3))
+        elif slowest and self.rng.random() < 0.5:
             await self.runtime.sleep(self.rng.uniform(0, slowest))
 
+    @property
+    def broker_down(self) -> str | None:
+        """Why no broker answers."""
+        return self.log.down
+
+    @broker_down.setter
+    def broker_down(self, reason: str | None) -> None:
+        self.log.down = reason
+        if reason is None:
+            self.group.refresh()
+            self.log.wake()
+
     def heal(self, kept: tuple[str, ...] = ()) -> None:
-        """End all trouble but these faults (names or what they begin with)."""
+        """End all trouble but these faults of calls (names or what they begin with)."""
         self.weather = self.weather.only(kept) if kept else CALM
-        self.broker_down, self.store_down = None, False
+        self.log.leaderless.clear()
+        self.log.refused.clear()
+        self.broker_down = None
+        self.store_down = self.store_full = self.views_down = self.registry_down = False
+        self.store_stalled.set()
+        self.unknown_ids.clear()
+
+    def power_cut(self, devices: Iterable[str] = DEVICES) -> None:
+        """The power of these goes and comes back. A machine that runs nodes takes them along: crash those first."""
+        self.saw("power.cut")
+        waiting = len(self.store._outbox)
+        for device in devices:
+            disk: Disk[Any] = {"store": self.store_disk, "log": self.log.disk, "views": self.views_disk}[device]
+            lost, kept = disk.cut(self.rng)
+            self.did("power.cut", device, lost, kept)
+            if lost:
+                self.saw("power.lost_unsynced")
+            if kept:
+                self.saw("power.kept_unsynced")
+        if len(self.store._outbox) > waiting:
+            self.saw("store.marks_lost")
+        self.log.wake()
+
+    def _restore_store(self, saved: Any) -> None:  # noqa: ANN401 -- what saved_store gave, and the history
+        restore_store(self.store, saved[0])
+        self.history = saved[1]
 
 
 class Node:
@@ -92,6 +174,8 @@ class Node:
         self.runtime = VirtualRuntime(outside.rng.getrandbits(32), skew=outside.rng.randint(-(10**7), 10**7))
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.paused_until = 0.0
+        self.at_death: list[Callable[[], object]] = []
+        """What the outside does when it notices that this process is gone."""
         self._calls: dict[asyncio.Task[Any], None] = {}
 
     @property
@@ -110,12 +194,12 @@ class Node:
                 call.cancel()
         for task in list(self.runtime.tasks):
             task.cancel()
+        for notice in self.at_death:
+            notice()
 
     async def call(self, what: str, act: Callable[[], Awaitable[T]]) -> T:
-        """A call to the outside. The node may pause before and after it, or die meanwhile."""
-        self.outside.at_port(self, what)
-        await self._while_paused()
-        self.outside.did(what, self.number)
+        """A call that changes something outside. The node may pause before and after it, or die meanwhile."""
+        await self.visit(what)
         work = self.outside.runtime.spawn(_wrapped(act), name=what)
         self._calls[work] = None
         work.add_done_callback(self._calls.pop)
@@ -125,23 +209,28 @@ class Node:
             raise error
         return answer  # type: ignore[no-any-return]
 
+    async def look(self, what: str, act: Callable[[], Awaitable[T]]) -> T:
+        """A call that changes nothing outside, so that nobody can tell whether it outlives the node."""
+        await self.visit(what)
+        answer, error = await _wrapped(act)
+        await self._while_paused()
+        if error is not None:
+            raise error
+        return answer  # type: ignore[return-value]
+
+    async def visit(self, what: str) -> None:
+        """Step up to a port."""
+        self.outside.at_port(self, what)
+        self.outside.did(what, self.number)
+        await self._while_paused()
+
     async def _while_paused(self) -> None:
+        if self.paused_until <= self.runtime.monotonic() and self.alive:
+            return
         while self.alive and self.paused_until > self.runtime.monotonic():
             await self.runtime.sleep(self.paused_until - self.runtime.monotonic())
         if not self.alive:
             await asyncio.get_running_loop().create_future()
-
-
-class _InOrder(dict[Any, None]):
-    """A set that is walked in the order of arrival: one of futures would be walked differently in every run."""
-
-    def add(self, item: object) -> None:
-        """As a set's."""
-        self[item] = None
-
-    def discard(self, item: object) -> None:
-        """As a set's."""
-        self.pop(item, None)
 
 
 async def _wrapped(act: Callable[[], Awaitable[T]]) -> tuple[T | None, Exception | None]:

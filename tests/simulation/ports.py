@@ -2,9 +2,9 @@
 
 from tests.simulation.outside import Node, Outside
 from tests.simulation.sim_log import SimPublisher, SimSource
-from tests.simulation.sim_registry import SimSchemas
+from tests.simulation.sim_registry import SimRegistry, SimSchemas
 from tests.simulation.sim_store import SimStore
-from tests.simulation.sim_views import SimViews
+from tests.simulation.sim_views import SimGenerations, SimViews
 from tests.simulation.weather import CALM, FAULTS, Weather
 
 __all__ = [
@@ -12,7 +12,9 @@ __all__ = [
     "FAULTS",
     "Node",
     "Outside",
+    "SimGenerations",
     "SimPublisher",
+    "SimRegistry",
     "SimSchemas",
     "SimSource",
     "SimStore",

@@ -1,11 +1,17 @@
-"""The write side's store as one node calls it: the memory adapter behind delays, faults and lost answers."""
+"""The write side's store as one node calls it: the memory adapter behind delays, faults, locks and lost answers.
+
+A batch is one transaction that the real adapters run on a connection of their own. Its answer may be lost before or
+after the commit, and the commit may come later still: then it keeps its locks, so whoever writes next waits for it.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ordering.application.failures import CommitAmbiguous, StoreUnavailable, WriteRejected
 from ordering.application.messages import (
+    AnswerTaken,
+    Conflict,
     JournalEntry,
     NewEvent,
     OutboxRow,
@@ -13,101 +19,165 @@ from ordering.application.messages import (
     Outcome,
     RecordedAnswer,
     Standing,
+    Stored,
     StoredState,
     Write,
 )
-from tests.simulation.outside import Node
+from tests.simulation.outside import Lease, Node
 
 T = TypeVar("T")
 
+LEASE_SECONDS: Final = 2.0
+LOCK_SECONDS: Final = 2.0
+"""How long a write waits for another one's locks."""
+REFUSED: Final = "bad"
+"""What ids begin with that no row may hold."""
+NO_RELAY: Final = "no relay is running"
+
 
 class SimStore:
-    """OrderRepository, BatchWriter, Outbox and RelayLease of one node."""
+    """OrderRepository, BatchWriter, Outbox, Journal, StandingStore, Housekeeping and RelayLease of one node."""
 
     def __init__(self, node: Node) -> None:
         self._node, self._outside, self._real = node, node.outside, node.outside.store
+        self._closed = False
 
-    async def _do(
-        self, what: str, act: Callable[[], Awaitable[T]], fails: str = "store.busy", lost: str | None = None
-    ) -> T:
-        async def do() -> T:
-            outside = self._outside
-            await outside.delay(outside.weather.store_slowest)
-            if (
-                outside.store_down
-                or outside.strikes("store.busy")
-                or (fails != "store.busy" and outside.strikes(fails))
-            ):
-                raise StoreUnavailable("busy")
-            answer = await act()
-            await outside.delay(outside.weather.store_slowest)
-            if lost is not None and outside.strikes(lost):
-                raise StoreUnavailable("the answer was lost")
-            return answer
-
-        return await self._node.call(what, do)
+    async def close(self) -> None:
+        """Answer everything with StoreUnavailable from now on."""
+        self._closed = True
 
     # ------------------------------------------------------------------ commands
 
     async def get(self, aggregate_id: str) -> StoredState | None:
-        return await self._do("store.get", lambda: self._real.get(aggregate_id), "store.read_failed")
+        return await self._read("store.get", lambda: self._real.get(aggregate_id))
 
     async def answer_to(self, key: str) -> RecordedAnswer | None:
-        return await self._do("store.answer_to", lambda: self._real.answer_to(key), "store.read_failed")
+        return await self._read("store.answer_to", lambda: self._real.answer_to(key))
 
     async def write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
-        async def write() -> Sequence[Outcome]:
-            if any(w.aggregate_id.startswith("bad") for w in batch):
-                raise WriteRejected("a row breaks a constraint")
-            if self._outside.strikes("store.ambiguous_not_stored"):
-                raise CommitAmbiguous("the connection was lost")
-            outcomes = await self._real.write(batch)
-            if self._outside.strikes("store.ambiguous_stored"):
-                raise CommitAmbiguous("the connection was lost")
-            return outcomes
+        return await self._node.call("store.write", lambda: self._write(batch))
 
-        return await self._do("store.write", write)
+    async def _write(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        outside, disk = self._outside, self._outside.store_disk
+        await self._reach("store.busy")
+        cuts = disk.power_cuts
+        await self._lock()
+        if disk.power_cuts != cuts:
+            raise StoreUnavailable("the server has restarted")
+        if any(one.aggregate_id.startswith(REFUSED) for one in batch):
+            outside.saw("store.rejected")
+            raise WriteRejected("a row breaks a constraint")
+        if outside.strikes("store.ambiguous_not_stored"):
+            raise CommitAmbiguous("the connection was lost at commit")
+        if outside.strikes("store.ambiguous_late"):
+            outside.store_landing = asyncio.get_running_loop().create_future()
+            outside.runtime.spawn(self._land(batch, cuts), name="late commit")
+            raise CommitAmbiguous("the connection was lost at commit")
+        outcomes = await self._commit(batch)
+        await outside.delay(outside.weather.store_slowest)
+        if disk.power_cuts != cuts or outside.strikes("store.ambiguous_stored"):
+            raise CommitAmbiguous("the connection was lost at commit")
+        self.promise()
+        return outcomes
+
+    async def _commit(self, batch: Sequence[Write]) -> Sequence[Outcome]:
+        """The transaction, in one moment."""
+        outside = self._outside
+        known = dict.fromkeys(w.event.event_id for w in batch if w.event is not None and self._knows(w.event))
+        outside.store_disk.writing(promised=True)
+        outcomes = await self._real.write(batch)
+        for one, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Conflict):
+                outside.saw("store.conflict")
+            elif isinstance(outcome, AnswerTaken):
+                outside.saw("store.answer_taken")
+            elif one.event is not None:
+                self._note(one.event, outcome, repeated=one.event.event_id in known)
+        return outcomes
+
+    def _knows(self, event: NewEvent) -> bool:
+        known = self._outside.history.get((event.aggregate_id, event.version))
+        return known is not None and known.event_id == event.event_id
+
+    def _note(self, event: NewEvent, outcome: Stored, *, repeated: bool) -> None:
+        self._outside.history[event.aggregate_id, event.version] = event
+        if repeated:
+            self._outside.saw("store.repeated")
+        if not outcome.first_in_line:
+            self._outside.saw("store.not_first_in_line")
+
+    async def _lock(self) -> None:
+        """Wait for the locks of a commit that nobody waits for any more."""
+        landing = self._outside.store_landing
+        if landing is None:
+            return
+        self._outside.saw("store.waited_for_locks")
+        await asyncio.wait([landing], timeout=LOCK_SECONDS)
+        if self._outside.store_landing is not None:
+            raise StoreUnavailable("a lock was not to be had in time")
+
+    async def _land(self, batch: Sequence[Write], cuts: int) -> None:
+        outside, landing = self._outside, self._outside.store_landing
+        await outside.runtime.sleep(outside.rng.choice((0.0, outside.rng.uniform(0, 3))))
+        try:
+            if outside.store_disk.power_cuts == cuts:
+                await self._commit(batch)
+                self.promise()
+        finally:
+            outside.store_landing = None
+            if landing is not None:
+                landing.set_result(None)
+
+    def promise(self) -> None:
+        """What was committed is on the disk; nobody is told before."""
+        self._outside.store_disk.promised()
 
     # ------------------------------------------------------------------ outbox
 
     async def heads(self, limit: int, exclude: Collection[str]) -> Sequence[OutboxRow]:
-        return await self._do("store.heads", lambda: self._real.heads(limit, exclude), "store.read_failed")
+        return await self._read("store.heads", lambda: self._real.heads(limit, exclude))
 
     async def mark_published(self, events: Sequence[tuple[str, int]]) -> None:
-        await self._do(
-            "store.mark", lambda: self._real.mark_published(events), "store.mark_failed", "store.mark_answer_lost"
+        await self._change(
+            "store.mark",
+            lambda: self._real.mark_published(events),
+            "store.mark_failed",
+            "store.mark_answer_lost",
+            promised=False,
         )
 
     async def park(self, aggregate_id: str, reason: str) -> None:
-        await self._do("store.park", lambda: self._real.park(aggregate_id, reason))
+        await self._change("store.park", lambda: self._real.park(aggregate_id, reason), counted="store.parked")
 
     async def retry(self, aggregate_id: str | None) -> int:
-        return await self._do("store.retry", lambda: self._real.retry(aggregate_id))
+        return await self._change("store.retry", lambda: self._real.retry(aggregate_id), counted="store.unparked")
 
     async def waiting(self, limit: int, *, parked_only: bool = False) -> Sequence[OutboxRow]:
-        return await self._do("store.waiting", lambda: self._real.waiting(limit, parked_only=parked_only))
+        return await self._read("store.waiting", lambda: self._real.waiting(limit, parked_only=parked_only))
 
     async def summary(self) -> OutboxSummary:
-        return await self._do("store.summary", self._real.summary, "store.read_failed")
+        return await self._read("store.summary", self._real.summary)
 
     async def partitions(self, topic: str, found: int) -> int:
-        return await self._do("store.partitions", lambda: self._real.partitions(topic, found))
+        return await self._change("store.partitions", lambda: self._real.partitions(topic, found))
 
     # ------------------------------------------------------------------ people and housekeeping
 
     async def timeline(self, aggregate_id: str) -> Sequence[JournalEntry]:
-        return await self._do("store.timeline", lambda: self._real.timeline(aggregate_id), "store.read_failed")
+        return await self._read("store.timeline", lambda: self._real.timeline(aggregate_id))
 
     async def standings(self, keys: Collection[str]) -> Mapping[str, Standing]:
-        return await self._do("store.standings", lambda: self._real.standings(keys), "store.read_failed")
+        return await self._read("store.standings", lambda: self._real.standings(keys))
 
     async def adopt(self, events: Sequence[NewEvent]) -> None:
-        await self._do("store.adopt", lambda: self._real.adopt(events))
+        await self._change("store.adopt", lambda: self._real.adopt(events))
 
     async def trim(self, *, answers_before: int, journal_before: int, limit: int) -> int:
-        return await self._do(
+        return await self._change(
             "store.trim",
             lambda: self._real.trim(answers_before=answers_before, journal_before=journal_before, limit=limit),
+            counted="store.trimmed",
+            promised=False,
         )
 
     # ------------------------------------------------------------------ lease
@@ -116,27 +186,97 @@ class SimStore:
         """Half of the worlds let everybody lead all the time: two relays must only repeat, never reorder."""
 
         async def renew() -> bool:
-            outside, now = self._outside, self._outside.runtime.monotonic()
-            if not outside.everybody_leads and outside.lease_owner != self._node.number and outside.lease_until > now:
+            outside, lease, me = self._outside, self._outside.lease, self._node.number
+            now = outside.runtime.monotonic()
+            if lease.owner != me and lease.until > now and not outside.everybody_leads:
                 outside.saw("lease.refused")
                 return False
-            if outside.lease_owner not in (0, self._node.number):
+            if lease.owner not in (0, me):
                 outside.saw("lease.taken_over")
-            outside.lease_owner, outside.lease_until = self._node.number, now + 2
-            await self._real.renew(deliverable)
+            outside.lease = Lease(me, now + LEASE_SECONDS, deliverable)
             return True
 
-        return await self._do("store.renew", renew, "store.lease_failed")
+        return await self._change("store.renew", renew, "store.lease_failed", promised=False)
 
     async def holders_view(self) -> str | None:
-        return await self._do("store.holders_view", self._real.holders_view, "store.lease_failed")
+        async def view() -> str | None:
+            lease = self._outside.lease
+            return lease.trouble if lease.until > self._outside.runtime.monotonic() else NO_RELAY
+
+        return await self._read("store.holders_view", view)
 
     async def release(self) -> None:
-        """Nodes here only die."""
+        async def release() -> None:
+            if self._outside.lease.owner == self._node.number:
+                self._outside.saw("lease.released")
+                self._outside.lease = Lease()
+
+        await self._change("store.release", release)
 
     async def nudge(self) -> None:
-        """Lost: the holder's sweep must be enough."""
+        outside = self._outside
+        await self._node.visit("store.nudge")
+        if outside.store_down or outside.strikes("store.nudge_lost"):
+            return
+        for number, wake in outside.followers.items():
+            if number != self._node.number:
+                outside.runtime.call_later(outside.rng.uniform(0, outside.weather.store_slowest), wake)
 
     async def follow(self, wake: Callable[[], None]) -> None:
-        """Nothing is ever heard."""
-        await asyncio.Event().wait()
+        self._outside.followers[self._node.number] = wake
+        try:
+            await asyncio.Event().wait()
+        finally:
+            del self._outside.followers[self._node.number]
+
+    # ------------------------------------------------------------------ every call
+
+    async def _read(self, what: str, act: Callable[[], Awaitable[T]]) -> T:
+        async def read() -> T:
+            await self._reach("store.read_failed")
+            answer = await act()
+            self._outside.store_disk.seen()
+            await self._outside.delay(self._outside.weather.store_slowest)
+            return answer
+
+        return await self._node.look(what, read)
+
+    async def _change(
+        self,
+        what: str,
+        act: Callable[[], Awaitable[T]],
+        fails: str = "store.busy",
+        lost: str = "",
+        counted: str = "",
+        *,
+        promised: bool = True,
+    ) -> T:
+        async def change() -> T:
+            outside, disk = self._outside, self._outside.store_disk
+            await self._reach(fails)
+            cuts = disk.power_cuts
+            disk.writing(promised=promised)
+            answer = await act()
+            if counted and answer != 0:
+                outside.saw(counted)
+            await outside.delay(outside.weather.store_slowest)
+            if disk.power_cuts != cuts or (lost and outside.strikes(lost)):
+                raise StoreUnavailable("the connection was lost")
+            if promised:
+                self.promise()
+            return answer
+
+        return await self._node.call(what, change)
+
+    async def _reach(self, fails: str) -> None:
+        """The way to the store, and whether it can just now. Raises StoreUnavailable."""
+        outside = self._outside
+        await outside.delay(outside.weather.store_slowest, "store.slow")
+        if not outside.store_stalled.is_set():
+            await outside.store_stalled.wait()
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        if outside.store_down or outside.strikes(fails):
+            raise StoreUnavailable("it is busy")
+        if outside.store_full and fails != "store.read_failed":
+            raise StoreUnavailable("the disk is full")

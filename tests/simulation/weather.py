@@ -64,13 +64,15 @@ EVENTS: Final[Mapping[str, tuple[float, ...]]] = {
 }
 """What happens to everybody for a while: how often in a storm, on average."""
 
-FATES: Final = ("log.recreated", "log.history_lost", "log.end_lost")
+FATES: Final = ("log.recreated", "log.history_lost")
 """What no reader may survive unnoticed: one of them in a few worlds, once."""
 
 PATHS: Final = (
     "store.conflict",
     "store.answer_taken",
     "store.repeated",
+    "store.rejected",
+    "store.waited_for_locks",
     "store.not_first_in_line",
     "store.marks_lost",
     "store.parked",
@@ -85,10 +87,13 @@ PATHS: Final = (
     "group.member_expired",
     "group.revoked",
     "group.zombie_poll",
+    "log.given_up",
+    "log.timed_out",
     "log.log_changed",
-    "registry.id_learned",
+    "registry.unknown_id",
+    "views.waited_for_locks",
+    "generations.flipped",
     "views.lost_race",
-    "views.old_generation",
     "power.cut",
     "power.lost_unsynced",
     "power.kept_unsynced",

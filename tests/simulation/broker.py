@@ -1,0 +1,80 @@
+"""The broker's side of the log: partitions with and without a leader, growth, loss, foreign records, and the group."""
+
+import random
+from collections.abc import Callable
+
+import attrs
+
+from ordering.adapters.memory.log import MemoryLog
+from ordering.application.messages import Headers, Record
+from tests.simulation.disk import Disk
+
+_Ends = list[int]
+
+
+class SimLog(MemoryLog):
+    """One topic, with what may happen to it."""
+
+    def __init__(self, topic: str, partitions: int, saw: Callable[[str], None], *, power_may_fail: bool) -> None:
+        super().__init__(topic, partitions)
+        self._waiting = InOrder()  # type: ignore[assignment]
+        self._saw = saw
+        self.down: str | None = None
+        """Why no broker answers."""
+        self.leaderless: set[int] = set()
+        self.refused: dict[bytes, None] = {}
+        """Values that are too large: for good, until the limit is raised."""
+        self.foreign: dict[tuple[int, int], str] = {}
+        """Partition and offset of records that are not ours, and what is wrong with them."""
+        self.made = 1
+        """How often the topic was made."""
+        self.disk: Disk[_Ends] = Disk(self._saved, self._truncate, may_fail=power_may_fail)
+
+    def insert(self, partition: int, key: bytes | None, value: bytes | None, headers: Headers, what: str) -> None:
+        """A foreign producer's record, of which our publisher would refuse many."""
+        records = self.partitions[partition]
+        offset, at = len(records), records[-1].timestamp if records else 1_700_000_000_000
+        self.disk.promised()
+        records.append(Record(self.topic, partition, offset, at, key, value, headers))
+        self.foreign[partition, offset] = what
+        self.wake()
+
+    def recreate(self) -> None:
+        """Deleted and made again, empty, under its name."""
+        self.made += 1
+        self.identity = attrs.evolve(self.identity, topic_id=str(self.made))
+        self.partitions = [[] for _ in self.partitions]
+        self.begins, self.foreign = {}, {}
+        self.disk.promised()
+        self.wake()
+
+    def wake(self) -> None:
+        """Whoever waits looks again."""
+        self._wake()
+
+    def can_take(self, partition: int) -> bool:
+        """Whether somebody answers for this partition."""
+        return self.down is None and partition not in self.leaderless
+
+    def cut(self, rng: random.Random) -> tuple[int, int]:
+        """Power cut."""
+        return self.disk.cut(rng)
+
+    def _saved(self) -> _Ends:
+        return [len(records) for records in self.partitions]
+
+    def _truncate(self, ends: _Ends) -> None:
+        for records, end in zip(self.partitions, ends, strict=False):
+            del records[end:]
+
+
+class InOrder(dict[object, None]):
+    """A set that is walked in the order of arrival: one of futures would be walked differently in every run."""
+
+    def add(self, item: object) -> None:
+        """As a set's."""
+        self[item] = None
+
+    def discard(self, item: object) -> None:
+        """As a set's."""
+        self.pop(item, None)
