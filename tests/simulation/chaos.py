@@ -105,13 +105,19 @@ class Chaos:
         node = self._victim()
         if isinstance(node, Cart):
             self._outside.saw("process.stopped")
-            await node.stop()
-            self._world.crash(node, 0.0)
+            await self._stopped(node)
         elif node is not None:
             self._outside.saw("process.stopped")
             node.waiters.stop()
             await self._world.runtime.sleep(0.01)
             self._world.crash(node, 0.0)
+
+    async def _stopped(self, cart: Cart) -> None:
+        """Whatever interrupts it, a process that has begun to stop ends."""
+        try:
+            await cart.stop()
+        finally:
+            self._world.crash(cart, 0.0)
 
     async def _broker(self) -> None:
         if self.outages:
@@ -144,8 +150,7 @@ class Chaos:
             cart = self._world.carts[index]
             if cart.alive and cart not in self.spared:
                 self._outside.saw("process.stopped")
-                await cart.stop()
-                self._world.crash(cart, 0.0)
+                await self._stopped(cart)
             await self._world.runtime.sleep(self._rng.uniform(0, SCRIPT_PAUSE_SECONDS))
 
     async def _two_leaders(self) -> None:

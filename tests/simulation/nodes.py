@@ -1,6 +1,7 @@
 """The processes of a simulated world, made of the production classes: carts, readers, and people at a terminal."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -15,7 +16,7 @@ from ordering.application.change_status import ChangeStatus
 from ordering.application.commands import ChangeRecorder, IdempotencyKeys
 from ordering.application.consume_events import ConsumerLimits, EventConsumer
 from ordering.application.dead_letters import HeldRecords
-from ordering.application.failures import Failure
+from ordering.application.failures import Failure, StoreUnavailable
 from ordering.application.group_commit import CommitLimits, GroupCommit
 from ordering.application.outage_gate import OutageGate
 from ordering.application.place_order import PlaceOrder
@@ -132,7 +133,8 @@ class Cart(Node):
             await asyncio.wait([self.loops[0]], timeout=STOP_SECONDS)
             await self.relay.drain(STOP_SECONDS)
             self.loops[1].cancel()
-            await self._store.release()
+            with contextlib.suppress(StoreUnavailable):  # it expires by itself
+                await self._store.release()
 
         self.stopping = self.runtime.spawn(stop(), name="stop")
         await asyncio.wait([self.stopping, self.died], timeout=3 * STOP_SECONDS, return_when=asyncio.FIRST_COMPLETED)
