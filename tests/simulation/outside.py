@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 TOPIC = "order-events"
 DEVICES = ("store", "log", "views")
+FOREIGN_ID = 777
+"""What another producer registered: a copy of our newest schema, of which the registry hears late."""
 
 
 @attrs.define
@@ -57,7 +59,7 @@ class Outside:
         self.log = SimLog(TOPIC, rng.choice((1, 3)), self.saw, power_may_fail=self.power_may_fail)
         self.group = Group(self.log, self.runtime, rng, self.saw)
         self.registry_down = False
-        self.unknown_ids: set[int] = set()
+        self.unknown_ids: set[int] = {FOREIGN_ID}
         """Ids that the registry does not know yet."""
 
     def _make_store(self) -> None:

@@ -4,11 +4,9 @@ from typing import Final
 
 from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.application.failures import RegistryUnavailable
-from tests.simulation.outside import Node, Outside
+from tests.simulation.outside import FOREIGN_ID, Node, Outside
 
 RELEASED: Final = BuiltInRegistry()
-FOREIGN_ID: Final = 777
-"""What another producer registered: a copy of our newest schema, which the registry may come to know later."""
 
 
 class SimRegistry:

@@ -61,6 +61,8 @@ EVENTS: Final[Mapping[str, tuple[float, ...]]] = {
     "log.trimmed": EVENT,
     "group.rebalanced": EVENT,
     "registry.down": EVENT,
+    "registry.forgot": (0.0, 0.0, 1.0),
+    "power.cut_at_server": EVENT,
 }
 """What happens to everybody for a while: how often in a storm, on average."""
 
@@ -91,6 +93,17 @@ PATHS: Final = (
     "log.timed_out",
     "log.log_changed",
     "registry.unknown_id",
+    "registry.id_learned",
+    "foreign.junk",
+    "foreign.corrupt",
+    "foreign.tombstone",
+    "foreign.bad-key",
+    "foreign.no-key",
+    "foreign.key-mismatch",
+    "foreign.unknown-schema",
+    "foreign.version-conflict",
+    "foreign.resent",
+    "foreign.stranger",
     "views.waited_for_locks",
     "generations.flipped",
     "views.lost_race",

@@ -17,10 +17,13 @@ from tests.simulation.nodes import TOPIC, Build, Cart, Reader
 from tests.simulation.oracle import told
 from tests.simulation.ports import Node, Outside
 from tests.simulation.stepping import SteppingLoop, run_stepping
+from tests.simulation.storm import Storm
 from tests.simulation.swarm import Swarm
 
 __all__ = ["Build", "Report", "World", "simulate"]
 
+SPARED: Final = ("log.poisoned", "log.trimmed", "log.recreated", "log.history_lost")
+"""What a world cannot have."""
 HEALED_SECONDS: Final = 120
 DRAIN_SECONDS: Final = 60
 """How long a healed core may take until everything is published and read."""
@@ -131,6 +134,7 @@ class World:
     async def live(self) -> None:
         """A storm, then calm weather until everything has arrived."""
         chaos = self.runtime.spawn(self.chaos.run(), name="chaos")
+        self.runtime.spawn(Storm(self.outside, self.swarm.storm_seconds, SPARED).run(), name="storm")
         clients = [self.runtime.spawn(Client(self).run(), name="client") for _ in range(self.swarm.clients)]
         if self.swarm.liveness:
             await self.runtime.sleep(self.rng.uniform(0, self.swarm.storm_seconds))
