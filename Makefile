@@ -59,6 +59,10 @@ sim: install ## simulate seeds on all cores, or one in detail (SEEDS FROM, or SE
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace),--seeds $(SEEDS) \
 	  --jobs $(JOBS) $(if $(FROM),--from $(FROM)) $(if $(LEDGER),--ledger)) $(if $(MUTANT),--mutant $(MUTANT))
 
+.PHONY: mutants
+mutants: install ## try every broken build: each has to be noticed by the simulation or its test (ARGS="name ..." or "H7 ...")
+	@$(BIN)/python -m tests.mutants --jobs $(JOBS) $(ARGS)
+
 .PHONY: services
 services: install ## start a real Kafka, schema registry and PostgreSQL on free ports; prints what to export
 	@$(BIN)/python -m tests.services start $(ARGS)

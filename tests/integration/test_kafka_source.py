@@ -75,10 +75,12 @@ class Member:
     def __init__(self, source: Source, positions: dict[int, int], seen: list[Record]) -> None:
         self.source, self.positions, self.seen = source, positions, seen
         self.assigned: set[int] = set()
+        self.lost: set[int] = set()
 
     async def step(self, wait: float = 0.2, limit: int = 500) -> None:
         polled = await self.source.poll(limit, wait)
         self.assigned -= set(polled.revoked)
+        self.lost |= set(polled.revoked)
         self.assigned |= set(polled.assigned)
         if polled.assigned:
             await self.source.seek({p: self.positions.get(p, 0) for p in polled.assigned})
@@ -284,6 +286,7 @@ async def test_a_slow_application_keeps_its_partitions_and_gets_every_record_onc
     await asyncio.sleep(12)
     await until([member], lambda: len(member.seen) == 12_000)
     assert member.assigned == {0, 1, 2}
+    assert member.lost == set()
     for partition in range(3):
         assert [one.offset for one in member.seen if one.partition == partition] == list(range(4_000))
 

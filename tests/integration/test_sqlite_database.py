@@ -262,6 +262,24 @@ async def test_a_foreign_lock_means_unavailable_in_time(writer: Writer, path: Pa
     await add(writer, "a")
 
 
+async def test_a_job_that_reads_first_keeps_others_from_writing_meanwhile(writer: Writer, path: Path) -> None:
+    """Its transaction is a writer's from the beginning: what it has read is still true when it writes, and nobody's
+    commit in between makes it fail."""
+    foreign = apsw.Connection(str(path))
+
+    def job(connection: apsw.Connection) -> int:
+        before: int = connection.execute("SELECT count(*) FROM things").get
+        with pytest.raises(apsw.BusyError):
+            foreign.execute("INSERT INTO things VALUES ('foreign')")
+        connection.execute("INSERT INTO things VALUES (?)", (f"number {before}",))
+        return before
+
+    assert await writer.run(job) == 0
+    foreign.execute("INSERT INTO things VALUES ('foreign')")
+    foreign.close()
+    assert names(path) == ["number 0", "foreign"]
+
+
 async def test_a_cancelled_caller_does_not_cancel_its_job(writer: Writer, path: Path) -> None:
     """What was handed over happens, whether or not somebody waits for it."""
     go = threading.Event()

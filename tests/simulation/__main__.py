@@ -6,7 +6,7 @@ import time
 
 from tests.simulation import ledger
 from tests.simulation.coverage import lacking, table
-from tests.simulation.runs import Results, build_of, remember, run_range
+from tests.simulation.runs import Results, built, remember, run_range
 from tests.simulation.world import World, simulate
 
 JUDGED_FROM = 500
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=1_000, help="how many")
     parser.add_argument("--from", dest="first", type=int, help="the first one (0, or with --ledger the next fresh one)")
     parser.add_argument("--jobs", type=int, default=2, help="processes at once")
-    parser.add_argument("--mutant", help="a broken build of mutants.py")
+    parser.add_argument("--mutant", help="a broken build (`make mutants` lists them)")
     parser.add_argument("--ledger", action="store_true", help="count these fresh seeds in the ledger")
     wishes = parser.parse_args(arguments)
     if wishes.seed is not None:
@@ -74,7 +74,8 @@ def replay(seed: int, mutant: str | None, *, trace: bool) -> int:
         if trace:
             world.follow(lambda at, what, facts: print(f"{at:10.6f} {what} {' '.join(map(str, facts))}"))
 
-    report = simulate(seed, build_of(mutant), begun)
+    with built(mutant):
+        report = simulate(seed, begun=begun)
     print("\n".join(f"{name:<50} {count:>6}" for name, count in sorted(report.seen.items())))
     print(f"seed {seed}: every promise held, trace {report.trace}")
     return 0

@@ -6,12 +6,13 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from tests.simulation.world import Build, simulate
+from tests.simulation.world import simulate
 
 REGRESSIONS: Final = Path(__file__).with_name("regressions.txt")
 CHUNK: Final = 25
@@ -58,30 +59,39 @@ class Results:
         return digest.hexdigest()
 
 
-def build_of(mutant: str | None) -> Build:
-    """The production build, or a broken one by its name."""
+@contextmanager
+def built(mutant: str | None) -> Iterator[None]:
+    """Within the block the production code is as it is, or a broken build of the table by its name."""
     if mutant is None:
-        return Build()
-    from tests.simulation.mutants import MUTANTS  # noqa: PLC0415 -- mutants are made of a world's parts
+        yield
+        return
+    from tests.mutants.table import chosen  # noqa: PLC0415 -- whoever looks for broken builds imports this module
 
-    return MUTANTS[mutant]
+    [found] = chosen([mutant])
+    with found.applied():
+        yield
 
 
 def run_seeds(seeds: Sequence[int], mutant: str | None = None) -> Results:
     """One after the other, in this process."""
-    results, build = Results(), build_of(mutant)
-    for seed in seeds:
-        results.seeds += 1
-        try:
-            report = simulate(seed, build)
-        except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:REASON_LENGTH_MAX]
-            results.failures.append(Failure(seed, reason, traceback.format_exc(), mutant))
-            results.traces.append((seed, f"failed: {reason}"))
-        else:
-            results.seen.update(report.seen)
-            results.traces.append((seed, report.trace))
+    results = Results()
+    with built(mutant):
+        for seed in seeds:
+            _run(seed, mutant, results)
     return results
+
+
+def _run(seed: int, mutant: str | None, results: Results) -> None:
+    results.seeds += 1
+    try:
+        report = simulate(seed)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:REASON_LENGTH_MAX]
+        results.failures.append(Failure(seed, reason, traceback.format_exc(), mutant))
+        results.traces.append((seed, f"failed: {reason}"))
+    else:
+        results.seen.update(report.seen)
+        results.traces.append((seed, report.trace))
 
 
 def run_range(

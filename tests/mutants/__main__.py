@@ -1,0 +1,76 @@
+"""Run broken builds by hand: ``python -m tests.mutants``, ``... NAME ...``, ``... --jobs 2 --seeds 2000``.
+
+Prints hazard, build, killer and verdict, a line each; ends with 1 if one survives, or the sound build is not green.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+from tests.mutants.hazards import HAZARDS
+from tests.mutants.killers import SEEDS, Verdict, Work, looked_at, warm_up
+from tests.mutants.table import MUTANTS, Mutant, chosen
+
+CONTROL_SEEDS = 60
+
+
+def main() -> int:
+    """Look at the chosen ones, and at the sound build."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants")
+    parser.add_argument("names", nargs="*", help="broken builds, or ids of hazards; all without any")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many seeds the simulation has")
+    parser.add_argument("--quick", action="store_true", help="without those that need servers or a while")
+    parser.add_argument("--why", action="store_true", help="also what each killer said")
+    options = parser.parse_args()
+    mutants = [mutant for mutant in _picked(options.names) if not (options.quick and mutant.slow)]
+    began = time.monotonic()
+    warm_up([test for mutant in mutants for test in mutant.tests])
+    works = [*_controls(mutants), *(Work(mutant.name, mutant, seeds=options.seeds) for mutant in mutants)]
+    bad: list[str] = []
+    print(f"{'hazard':<9} {'broken build':<42} {'needed':<11} verdict   killer")
+    for work, verdict in looked_at(works, options.jobs):
+        wanted = work.mutant is not None
+        if verdict.killed is not wanted:
+            bad.append(work.name)
+        print(_line(work, verdict))
+        if options.why or verdict.killed is not wanted:
+            print(f"{'':<9} {' '.join(verdict.said.split())[:300]}")
+        sys.stdout.flush()
+    print(f"{len(mutants)} broken builds in {time.monotonic() - began:.0f} s; {len(bad)} not as they should be", *bad)
+    return 1 if bad else 0
+
+
+def _picked(names: list[str]) -> list[Mutant]:
+    hazards = {hazard.id for hazard in HAZARDS}
+    wanted = {name for name in names if name in hazards}
+    return [
+        mutant
+        for mutant in (MUTANTS.values() if wanted or not names else chosen(names))
+        if not wanted or wanted & {*mutant.hazards}
+    ]
+
+
+def _controls(mutants: list[Mutant]) -> list[Work]:
+    """The sound build in front of the same killers: none may find anything."""
+    tests = tuple(dict.fromkeys(test for mutant in mutants for test in mutant.tests))
+    controls = [Work("sound: the named tests", None, tests)] if tests else []
+    if any(not mutant.tests for mutant in mutants):
+        controls.append(Work("sound: the simulation", None, seeds=CONTROL_SEEDS))
+    return controls
+
+
+def _line(work: Work, verdict: Verdict) -> str:
+    hazards = ",".join(work.mutant.hazards if work.mutant else ()) or "-"
+    needed = f"{verdict.seeds} seeds" if verdict.seeds is not None else f"{verdict.seconds:.1f} s"
+    word = {True: "killed", False: "SURVIVED", None: "NO ANSWER"}[verdict.killed]
+    if work.mutant is None:
+        word = {True: "RED", False: "green", None: "NO ANSWER"}[verdict.killed]
+    tests = work.mutant.tests if work.mutant else work.tests[:0]
+    killer = " ".join(tests) if tests else ("simulation" if work.mutant else "")
+    return f"{hazards:<9} {work.name:<42} {needed:<11} {word:<9} {killer}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

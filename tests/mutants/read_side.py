@@ -1,0 +1,400 @@
+"""Broken builds between the log and the read model: positions, versions, held records, rebuilds."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ordering.application.failures import StalePosition
+from ordering.application.messages import (
+    Changes,
+    DecodedEvent,
+    HeldRecord,
+    Record,
+    Undecodable,
+    ViewRow,
+)
+from ordering.application.projection import project
+from tests.mutants.patching import Sound, mutant
+
+CONSUMER = "ordering.application.consume_events:EventConsumer"
+FOLD = "ordering.application.projection:Fold"
+HELD = "ordering.application.dead_letters:HeldRecords"
+GENERATION = "ordering.adapters.memory.generation:Generation"
+CHANGES = "ordering.adapters.sqlite.changes"
+UNIT = "tests/unit/application"
+CONSUME = f"{UNIT}/test_consume_events.py"
+PROJECTION = f"{UNIT}/test_projection.py"
+LETTERS = f"{UNIT}/test_dead_letters.py"
+CONTRACT = "tests/contract/read_model/test_projection_store.py"
+FLIPS = "tests/contract/read_model/test_generations.py"
+
+
+# ---------------------------------------------------------------------------------------------- positions
+
+
+@mutant("reads-on-after-trouble", "H16", at=f"{CONSUMER}._rewind")
+def _(sound: Sound) -> Sound:
+    """Does not go back to the stored position after a failure."""
+
+    async def rewind(self: Sound) -> None:
+        if self._source._positions.keys() >= self._assigned:
+            self._astray.clear()
+        else:
+            await sound(self)
+
+    return rewind
+
+
+@mutant("stale-batches-are-dropped", "H17", at=f"{CONSUMER}._apply")
+def _(sound: Sound) -> Sound:
+    """Takes a lost compare-and-set for somebody else's success."""
+
+    async def apply(self: Sound, records: Sequence[Record]) -> None:
+        await sound(self, records)
+        if self._astray and self._source._positions.keys() >= self._assigned:
+            self._astray.clear()
+
+    return apply
+
+
+@mutant(
+    "positions-from-the-broker",
+    "H16",
+    at=f"{CONSUMER}._rewind",
+    by=f"{CONSUME}::test_a_new_life_goes_on_from_the_stored_positions",
+)
+def _(_sound: Sound) -> Sound:
+    """Goes on where the broker says that the group is."""
+
+    async def rewind(self: Sound) -> None:
+        log, group = self._source._log, self._source._group
+        told: Mapping[int, int] = log.committed.get(group, {})
+        await self._source.seek({partition: told.get(partition, 0) for partition in self._astray})
+        self._astray.clear()
+
+    return rewind
+
+
+@mutant("positions-outside-the-transaction", "H16", at="tests.simulation.ports:SimViews.commit")
+def _(sound: Sound) -> Sound:
+    """The positions move by a transaction of their own, before the rows."""
+
+    async def commit(self: Sound, changes: Changes) -> None:
+        await sound(self, Changes(changes.topic, changes.generation, changes.positions))
+        await sound(self, attrs.evolve(changes, positions={}))
+
+    return commit
+
+
+@mutant(
+    "position-without-compare-and-set",
+    "H17",
+    at=f"{GENERATION}._require_expected",
+    by=f"{CONTRACT}::test_a_stale_writers_batch_rolls_back_whole[memory-stale_position]",
+)
+def _(sound: Sound) -> Sound:
+    """Whoever commits last says where a partition stands; rows are still compared."""
+
+    def require(self: Sound, changes: Changes) -> None:
+        sound(self, attrs.evolve(changes, positions={}))
+
+    return require
+
+
+@mutant(
+    "row-without-compare-and-set",
+    "H17",
+    at=f"{GENERATION}._require_expected",
+    by=f"{CONTRACT}::test_a_stale_writers_batch_rolls_back_whole[memory-stale_row]",
+)
+def _(sound: Sound) -> Sound:
+    """Rows are overwritten whatever revision they have; positions are still compared."""
+
+    def require(self: Sound, changes: Changes) -> None:
+        sound(self, attrs.evolve(changes, rows=()))
+
+    return require
+
+
+@mutant("nothing-compared-and-set", "H17", at=f"{GENERATION}._require_expected")
+def _(_sound: Sound) -> Sound:
+    """Whoever commits last wins, whatever others have stored meanwhile."""
+    return lambda _self, _changes: None
+
+
+@mutant(
+    "sqlite-position-without-compare-and-set",
+    "H17",
+    at=f"{CHANGES}:_NEXT_POSITION",
+    by=f"{CONTRACT}::test_a_stale_writers_batch_rolls_back_whole[sqlite-position_behind]",
+)
+def _(sound: Sound) -> Sound:
+    """The file's positions are overwritten wherever they stand."""
+    assert sound.endswith("AND next = ?")
+    return sound.replace("AND next = ?", "AND next > -1 - ?")
+
+
+@mutant("stale-batch-is-insisted-on", "H17", at=f"{CONSUMER}._apply")
+def _(sound: Sound) -> Sound:
+    """Repeats a stale batch on whatever is stored now, without looking at the positions."""
+
+    async def apply(self: Sound, records: Sequence[Record]) -> None:
+        commit = self._store.commit
+
+        async def insist(changes: Any) -> None:  # noqa: ANN401 -- Changes
+            try:
+                await commit(changes)
+            except StalePosition:
+                live = self._store._real._live
+                for row in changes.rows:
+                    live.rows[row.key] = row
+                for name, count in changes.counters.items():
+                    live.counters[name] = live.counters.get(name, 0) + count
+
+        self._store.commit = insist
+        try:
+            await sound(self, records)
+        finally:
+            self._store.commit = commit
+
+    return apply
+
+
+@mutant(
+    "another-log-is-taken",
+    "H22",
+    at="ordering.application.consume_events:require_same_log",
+    by=f"{CONSUME}::test_another_log_halts_the_topic",
+)
+def _(_sound: Sound) -> Sound:
+    """A recreated topic, or another cluster's, is read on from the old positions."""
+    return lambda _topic, _known, _found: None
+
+
+@mutant(
+    "lost-history-is-skipped",
+    "H22",
+    at="ordering.adapters.memory.log:MemorySource._require_history",
+    by=f"{CONSUME}::test_lost_history_found_by_a_poll_halts",
+)
+def _(_sound: Sound) -> Sound:
+    """A position that the log no longer has is moved to the next one that it has."""
+
+    def require(self: Sound) -> None:
+        for partition, at in self._positions.items():
+            self._positions[partition] = min(
+                max(at, self._log.begins.get(partition, 0)), len(self._log.partitions[partition])
+            )
+
+    return require
+
+
+# ---------------------------------------------------------------------------------------------- versions
+
+
+@mutant("duplicates-are-applied", "H19", "H29", at=f"{FOLD}._own")
+def _(_sound: Sound) -> Sound:
+    """Applies whatever comes, without looking at versions."""
+
+    def own(self: Sound, record: Record, event: DecodedEvent, version: int, row: ViewRow | None) -> bool:
+        self._apply(record, event, version, row, ())
+        return True
+
+    return own
+
+
+@mutant("remembers-one-event-only", "H19", "H29", at=f"{FOLD}._own")
+def _(_sound: Sound) -> Sound:
+    """Drops an event only if it is the very last one again: a window of one."""
+
+    def own(self: Sound, record: Record, event: DecodedEvent, version: int, row: ViewRow | None) -> bool:
+        if row is None or row.event_id != event.event_id:
+            self._apply(record, event, version, row, ())
+        return True
+
+    return own
+
+
+@mutant("order-by-the-wall-clock", "H28", at=f"{FOLD}.add")
+def _(sound: Sound) -> Sound:
+    """Of two records of a key the one with the later time is the newer one."""
+
+    def add(self: Sound, record: Record, event: DecodedEvent | Undecodable) -> bool:
+        latest = self.__dict__.setdefault("latest", {})
+        if isinstance(event, DecodedEvent):
+            if record.timestamp < latest.get(event.key, 0):
+                return True
+            latest[event.key] = record.timestamp
+        return sound(self, record, event)  # type: ignore[no-any-return]
+
+    return add
+
+
+@mutant(
+    "gaps-are-dropped",
+    "H19",
+    at=f"{FOLD}._own",
+    by=f"{PROJECTION}::test_a_gap_is_applied_counted_and_remembered",
+)
+def _(sound: Sound) -> Sound:
+    """Waits for the missing version for ever."""
+
+    def own(self: Sound, record: Record, event: DecodedEvent, version: int, row: ViewRow | None) -> bool:
+        if version > (row.version if row else 0) + 1:
+            return True
+        return sound(self, record, event, version, row)  # type: ignore[no-any-return]
+
+    return own
+
+
+@mutant(
+    "conflicts-are-duplicates",
+    "H19",
+    at=f"{FOLD}._own",
+    by=f"{PROJECTION}::test_the_applied_version_under_another_id_is_a_conflict",
+)
+def _(sound: Sound) -> Sound:
+    """Another event under an applied version goes unseen."""
+
+    def own(self: Sound, record: Record, event: DecodedEvent, version: int, row: ViewRow | None) -> bool:
+        if row is not None and version == row.version:
+            event = attrs.evolve(event, event_id=row.event_id)
+        return sound(self, record, event, version, row)  # type: ignore[no-any-return]
+
+    return own
+
+
+# ---------------------------------------------------------------------------------------------- held records
+
+
+@mutant(
+    "poison-is-skipped",
+    "H20",
+    at=f"{FOLD}._hold",
+    by=f"{PROJECTION}::test_poison_parks_its_own_key_and_no_other",
+)
+def _(_sound: Sound) -> Sound:
+    """A record that is no event leaves no trace."""
+    return lambda _self, _record, _key, _reason, _detail: None
+
+
+@mutant(
+    "held-order-is-overtaken",
+    "H20",
+    at=f"{FOLD}.add",
+    by=f"{PROJECTION}::test_a_key_parked_in_an_earlier_batch_stays_parked",
+)
+def _(sound: Sound) -> Sound:
+    """Later events of an order do not wait for the one that is held."""
+
+    def add(self: Sound, record: Record, event: DecodedEvent | Undecodable) -> bool:
+        row = self._rows.get(event.key)
+        if row is not None and isinstance(event, DecodedEvent):
+            self._rows[event.key] = attrs.evolve(row, held=0)
+        return sound(self, record, event)  # type: ignore[no-any-return]
+
+    return add
+
+
+@mutant(
+    "release-passes-what-blocks",
+    "H20",
+    at=f"{HELD}._fold_in_order",
+    by=f"{LETTERS}::test_a_release_stops_at_what_is_still_no_event",
+)
+def _(_sound: Sound) -> Sound:
+    """A release applies what is parked although the record before it is still no event."""
+
+    async def fold_in_order(self: Sound, fold: Any, letters: Sequence[HeldRecord], drop: int) -> int:  # noqa: ANN401 -- Fold
+        events = await self._decoder.decode([letter.record for letter in letters[drop:]])
+        for letter, event in zip(letters[drop:], events, strict=True):
+            if isinstance(event, DecodedEvent):
+                fold.add(letter.record, event)
+        return len(letters)
+
+    return fold_in_order
+
+
+class _Freeing:
+    """A ProjectionStore that takes an order for free with every change of it."""
+
+    def __init__(self, real: Sound) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> Sound:
+        return getattr(self._real, name)
+
+    async def commit(self, changes: Changes) -> None:
+        await self._real.commit(attrs.evolve(changes, rows=tuple(attrs.evolve(row, held=0) for row in changes.rows)))
+
+
+@mutant(
+    "released-order-is-overtaken",
+    "H20",
+    at=f"{HELD}._once",
+    by=f"{LETTERS}::test_a_follower_that_turns_out_bad_is_held_for_its_own_reason",
+)
+def _(sound: Sound) -> Sound:
+    """After a release that went half of the way, the order's later events do not wait for the other half."""
+
+    async def once(self: Sound, key: str, *, drop: int, dry_run: bool) -> Sound:
+        other = copy.copy(self)
+        other._store = _Freeing(self._store)
+        return await sound(other, key, drop=drop, dry_run=dry_run)
+
+    return once
+
+
+@mutant(
+    "refused-record-stops-the-partition",
+    "H20",
+    at="ordering.application.project_batches:BatchProjector.__call__",
+    by=f"{CONSUME}::test_a_record_the_store_refuses_stops_only_its_order",
+)
+def _(_sound: Sound) -> Sound:
+    """What the read model's database cannot hold is tried again and again."""
+
+    async def call(self: Sound, records: Sequence[Record], stored: Sound) -> None:
+        events = await self._decoder.decode(records)
+        keys = {event.key for event in events if event.key is not None}
+        snapshot = await self._store.load(self._topic, keys)
+        changes = project(self._topic, snapshot, records, events, self._runtime.now())
+        await self._store.commit(changes)
+        await stored(changes, keys)
+
+    return call
+
+
+# ---------------------------------------------------------------------------------------------- rebuilds
+
+
+@mutant(
+    "flips-at-unequal-offsets",
+    at="ordering.adapters.memory.generations:require_equal",
+    by=f"{FLIPS}::test_no_flip_at_unequal_positions[memory-behind]",
+)
+def _(_sound: Sound) -> Sound:
+    """The rebuilt generation becomes the live one wherever it stands."""
+    return lambda _live, _new, _floors: None
+
+
+@mutant(
+    "sqlite-flips-at-unequal-offsets",
+    at="ordering.adapters.sqlite.generations:require_equal",
+    by=f"{FLIPS}::test_no_flip_at_unequal_positions[sqlite-ahead]",
+)
+def _(_sound: Sound) -> Sound:
+    """The same in the file."""
+    return lambda _live, _new, _floors: None
+
+
+@mutant(
+    "pointer-never-read",
+    at="ordering.adapters.sqlite.projection:SqliteProjection._require_open",
+    by=f"{CONTRACT}::test_a_stale_writers_batch_rolls_back_whole[sqlite-other_generation]",
+)
+def _(_sound: Sound) -> Sound:
+    """A consumer goes on with the generation that it began with."""
+    return lambda _self, _connection, _generation: None
