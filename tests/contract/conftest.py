@@ -7,6 +7,7 @@ import pytest
 
 ADAPTERS = {
     "memory": "memory",
+    "simulated": "simulated",
     "sqlite": "SQLite",
     "postgres": "PostgreSQL",
     "mock": "mock cluster",

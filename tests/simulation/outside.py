@@ -42,7 +42,9 @@ class Lease:
 class Outside:
     """The stores, the log, the weather, and the book that is kept of it."""
 
-    def __init__(self, seed: int, weather: Weather | None = None) -> None:
+    def __init__(
+        self, seed: int, weather: Weather | None = None, *, topic: str = TOPIC, partitions: int | None = None
+    ) -> None:
         self.seed, self.rng = seed, random.Random(seed)
         self.runtime = VirtualRuntime(seed)
         self.seen: Counter[str] = Counter()
@@ -50,13 +52,14 @@ class Outside:
         self._hash = hashlib.blake2b(digest_size=16)
         rng = self.rng
         self.weather = Weather.drawn(rng) if weather is None else weather
-        self.power_may_fail = self.weather is not CALM and rng.random() < 0.3
+        self.power_may_fail = bool(self.weather.rates) and rng.random() < 0.3
         self.everybody_leads, self.hangs_up = rng.random() < 0.5, rng.random() < 0.5
         self.at_port: Callable[[Node, str], None] = _nothing
         """Told of every call of a node, just before it begins: the world may crash or pause the node here."""
         self._make_store()
         self._make_views()
-        self.log = SimLog(TOPIC, rng.choice((1, 3)), self.saw, power_may_fail=self.power_may_fail)
+        count = rng.choice((1, 3)) if partitions is None else partitions
+        self.log = SimLog(topic, count, self.saw, power_may_fail=self.power_may_fail)
         self.group = Group(self.log, self.runtime, rng, self.saw)
         self.registry_down = False
         self.unknown_ids: set[int] = {FOREIGN_ID}
@@ -171,9 +174,11 @@ class Outside:
 class Node:
     """One process: its tasks, and whether it still lives."""
 
-    def __init__(self, outside: Outside, number: int) -> None:
+    def __init__(self, outside: Outside, number: int, now: Callable[[], int] | None = None) -> None:
         self.outside, self.number = outside, number
         self.runtime = VirtualRuntime(outside.rng.getrandbits(32), skew=outside.rng.randint(-(10**7), 10**7))
+        self.now = now or self.runtime.now
+        """Its wall clock."""
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.paused_until = 0.0
         self.at_death: list[Callable[[], object]] = []

@@ -155,7 +155,7 @@ class SimSource(MemorySource):
     ``alone`` a reader of everything outside any group."""
 
     def __init__(self, node: Node, group: Group | None = None, *, alone: bool = False) -> None:
-        super().__init__(node.outside.log, "view", node.runtime.now)
+        super().__init__(node.outside.log, "view", node.now)
         self._node, self._outside, self._sim = node, node.outside, node.outside.log
         self._coordinator = None if alone else group or node.outside.group
         self._member = Member(lambda: node.alive and node.paused_until <= node.runtime.monotonic())

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ordering.adapters.memory.generations import MemoryGenerations
 from ordering.application.failures import CommitAmbiguous, StalePosition, StoreUnavailable
@@ -13,6 +13,9 @@ from tests.simulation.outside import Node
 from tests.simulation.sim_store import LOCK_SECONDS
 
 T = TypeVar("T")
+
+FLIP_SECONDS: Final = 1.0
+"""How long consumers may have to wait."""
 
 
 class _Faulty:
@@ -223,8 +226,16 @@ class SimGenerations(_Faulty):
 
     async def flip(self, topic: str, generation: int, floors: Mapping[int, int], last: LastChanges) -> None:
         """``last`` is this node's own code, so all of it ends with the node, as the transaction does."""
+
+        async def bounded(live: Mapping[int, int]) -> Changes | None:
+            try:
+                async with asyncio.timeout(FLIP_SECONDS):
+                    return await last(live)
+            except TimeoutError:
+                raise StalePosition("the last records did not come in time") from None
+
         await self._node.visit("generations.flip")
-        await self._commit(lambda: self._real.flip(topic, generation, floors, last), late=False)
+        await self._commit(lambda: self._real.flip(topic, generation, floors, bounded), late=False)
         self._outside.saw("generations.flipped")
 
     async def drop(self, generation: int, limit: int) -> int:

@@ -141,3 +141,5 @@ class Weather:
 
 CALM: Final = Weather({})
 """Nothing goes wrong."""
+STILL: Final = Weather({}, 0.0, 0.0)
+"""And nothing takes time."""

@@ -21,6 +21,10 @@ from tests.services.fixtures import GivenKafka
 from tests.services.kafka import Kafka
 from tests.services.mock_cluster import MockCluster
 from tests.services.topics import Topics
+from tests.simulation.group import Group
+from tests.simulation.outside import Node, Outside
+from tests.simulation.sim_log import SimPublisher, SimSource
+from tests.simulation.weather import STILL
 
 TOPIC = f"contract-{uuid.uuid4().hex[:12]}"
 """A name of this run's own: a broker may be somebody else's, with topics that matter."""
@@ -70,6 +74,35 @@ class InMemory:
     async def recreate(self) -> None:
         self._log = MemoryLog(TOPIC, PARTITIONS, topic_id="1")
         await self.restart()
+
+    async def close(self) -> None: ...
+
+
+class InSimulation:
+    """The simulated log in still weather, read by the only member of a group, or outside any group."""
+
+    def __init__(self, *, alone: bool) -> None:
+        self._outside, self._alone = Outside(0, STILL, topic=TOPIC, partitions=PARTITIONS), alone
+        self._nodes = 0
+        self.publisher = SimPublisher(self._node())
+
+    def _node(self) -> Node:
+        self._nodes += 1
+        return Node(self._outside, self._nodes, now=lambda: NOW)
+
+    def source(self) -> WholeLog:
+        outside = self._outside
+        group = Group(outside.log, outside.runtime, outside.rng, outside.saw)
+        return SimSource(self._node(), group, alone=self._alone)
+
+    def tail(self) -> LogTail:
+        return SimSource(self._node(), alone=True)
+
+    async def restart(self) -> None:
+        self.publisher = SimPublisher(self._node())
+
+    async def recreate(self) -> None:
+        self._outside.log.recreate()
 
     async def close(self) -> None: ...
 
@@ -237,6 +270,8 @@ WAYS = {"classic": member("classic"), "consumer": member("consumer"), "reader": 
 @pytest.fixture(
     params=[
         "memory",
+        "simulated-member",
+        "simulated-reader",
         "sqlite",
         *(pytest.param(f"{broker}-{way}", marks=pytest.mark.process) for broker in BROKERS for way in WAYS),
     ]
@@ -246,6 +281,8 @@ async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[E
     under_test: EventLog
     if request.param == "memory":
         under_test = InMemory()
+    elif request.param.startswith("simulated"):
+        under_test = InSimulation(alone=request.param.endswith("reader"))
     elif request.param == "sqlite":
         under_test = InSqlite(tmp_path)
     else:

@@ -19,6 +19,9 @@ from ordering.application.ports import (
     StandingStore,
 )
 from tests.services.databases import Databases, databases
+from tests.simulation.outside import Node, Outside
+from tests.simulation.sim_store import SimStore
+from tests.simulation.weather import STILL
 
 __all__ = ["databases"]
 
@@ -35,6 +38,8 @@ class Places:
     def __init__(self, kind: str, folder: Path, databases: Databases) -> None:
         self._kind, self._folder = kind, folder
         self._url = databases.empty() if kind == "postgres" else ""
+        self._outside = Outside(0, STILL)
+        self._nodes = 0
 
     def open(self) -> OrderStore:
         """A store on what is there."""
@@ -42,13 +47,16 @@ class Places:
             return PostgresOrderStore(self._url)
         if self._kind == "sqlite":
             return SqliteOrderStore.open(self._folder / "data" / "cart.db")
+        if self._kind == "simulated":
+            self._nodes += 1
+            return SimStore(Node(self._outside, self._nodes))
         return MemoryOrderStore()
 
 
 POSTGRES = pytest.param("postgres", marks=pytest.mark.process)
-KINDS = ["memory", "sqlite", POSTGRES]
-LASTING = ["sqlite", POSTGRES]
-HOLDS_NUL = {"memory", "sqlite"}
+KINDS = ["memory", "simulated", "sqlite", POSTGRES]
+LASTING = ["simulated", "sqlite", POSTGRES]
+HOLDS_NUL = {"memory", "simulated", "sqlite"}
 """Stores that take any text a Python program can hold but lone surrogates; the others refuse a NUL in it."""
 
 

@@ -13,10 +13,13 @@ from ordering.adapters.postgres.views import PostgresViews
 from ordering.adapters.sqlite.views import SqliteViews
 from ordering.application.ports import DeadLetters, Generations, OrderViews, ProjectionStore
 from tests.services.databases import Databases, databases
+from tests.simulation.outside import Node, Outside
+from tests.simulation.sim_views import SimViews
+from tests.simulation.weather import STILL
 
 __all__ = ["databases"]
 
-KINDS = ["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.process)]
+KINDS = ["memory", "simulated", "sqlite", pytest.param("postgres", marks=pytest.mark.process)]
 
 
 class Views(ProjectionStore, OrderViews, DeadLetters, Protocol):
@@ -54,6 +57,30 @@ class InMemory:
         return self.views
 
     async def close(self) -> None: ...
+
+
+class InSimulation:
+    """The simulated read model in still weather. A restart kills the processes."""
+
+    def __init__(self) -> None:
+        self._outside = Outside(0, STILL)
+        self._nodes: list[Node] = []
+        self.views = self._opened()
+
+    def _opened(self) -> SimViews:
+        self._nodes.append(Node(self._outside, len(self._nodes)))
+        return SimViews(self._nodes[-1])
+
+    async def restart(self) -> None:
+        await self.close()
+        self.views = self._opened()
+
+    def beside(self) -> Views:
+        return self._opened()
+
+    async def close(self) -> None:
+        for node in self._nodes:
+            node.crash()
 
 
 class InSqlite:
@@ -108,7 +135,7 @@ async def empty(kind: str, databases: Databases) -> AsyncIterator[ReadModel]:
         if kind == "postgres":
             model = InPostgres(databases.empty())
         else:
-            model = InMemory() if kind == "memory" else InSqlite(Path(folder))
+            model = {"memory": InMemory, "simulated": InSimulation}.get(kind, lambda: InSqlite(Path(folder)))()
         yield model
         await model.close()
 

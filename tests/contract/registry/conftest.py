@@ -1,6 +1,6 @@
 """Registries under test. A new one joins the suite with one more class here."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 from uuid import uuid4
 
@@ -12,6 +12,9 @@ from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.adapters.avro.registry_api import RegistryApi
 from ordering.adapters.avro.subjects import SchemaSubjects
 from tests.services.registry_stub import RegistryStub
+from tests.simulation.outside import Node, Outside
+from tests.simulation.sim_registry import SimRegistry
+from tests.simulation.weather import STILL
 
 OURS, INHERITED = released.load()
 
@@ -42,6 +45,18 @@ class BuiltIn:
     async def close(self) -> None: ...
 
 
+class Simulated:
+    """The simulated registry in still weather."""
+
+    def __init__(self) -> None:
+        self._outside = Outside(0, STILL)
+
+    def client(self) -> Client:
+        return SimRegistry(Node(self._outside, 1))
+
+    async def close(self) -> None: ...
+
+
 class OverHttp:
     """A server with Confluent's API at ``url``, whose schemas were registered as people do it. Its topic is new."""
 
@@ -66,17 +81,21 @@ class OverHttp:
             await made.close()
 
 
+IN_PROCESS: dict[str, Callable[[], Place]] = {"built in": BuiltIn, "simulated": Simulated}
+
+
 @pytest.fixture(
     params=[
         "built in",
+        "simulated",
         pytest.param("stand-in", marks=pytest.mark.process),
         pytest.param("real", marks=[pytest.mark.process, pytest.mark.slow]),
     ]
 )
 async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     """Each registry in turn."""
-    if request.param == "built in":
-        yield BuiltIn()
+    if request.param in IN_PROCESS:
+        yield IN_PROCESS[request.param]()
         return
     stub = RegistryStub(first_id=41) if request.param == "stand-in" else None
     filled = OverHttp(stub.url if stub else request.getfixturevalue("registry").url)
