@@ -23,6 +23,7 @@ from tests.mutants.patching import Mutant
 SEEDS: Final = 2_000
 THE_WORLD: Final = "tests/simulation/test_world.py"
 SECONDS: Final = 240.0
+CANNOT_RUN: Final = "its tests cannot run on this machine"
 QUIET: Final = ("-q", "-x", "--no-header", "-p", "no:cacheprovider")
 
 _FORK: Final = multiprocessing.get_context("fork")
@@ -76,7 +77,7 @@ def by_tests(tests: Sequence[str]) -> Verdict:
     if status != pytest.ExitCode.OK:
         return Verdict(None, None, f"pytest ended with {status!r}")
     if not outcomes.passed:
-        return Verdict(None, None, "its tests cannot run here")
+        return Verdict(None, None, CANNOT_RUN)
     return Verdict(False, None, f"{outcomes.passed} tests are green")
 
 

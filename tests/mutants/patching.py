@@ -22,6 +22,7 @@ class Mutant:
     ``places`` are written ``module:name`` or ``module:Class.name``. Whoever looks for the difference is named by
     ``tests``, ids of pytest; if there are none, it is the simulation. ``patience``: seconds, for tests that wait for
     something that a broken build never does (their ``PATIENCE``). ``slow``: needs servers, many seeds, or a while.
+    ``harmless``: why nobody will ever notice, for a build that only looks broken.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Mutant:
     tests: tuple[str, ...] = ()
     patience: float | None = None
     slow: bool = False
+    harmless: str | None = None
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -56,6 +58,7 @@ def mutant(
     also: Mapping[str, Break] | None = None,
     patience: float | None = None,
     slow: bool = False,
+    harmless: str | None = None,
 ) -> Callable[[Break], Break]:
     """Enter a broken build into the table: the decorated function makes what stands ``at`` the places; its docstring
     says in one line what the build does wrong. ``also``: other places and what makes those."""
@@ -64,7 +67,7 @@ def mutant(
         assert name not in MUTANTS, name
         places = dict.fromkeys((at,) if isinstance(at, str) else at, broken) | dict(also or {})
         tests = (by,) if isinstance(by, str) else by
-        MUTANTS[name] = Mutant(name, hazards, inspect.getdoc(broken) or "", places, tests, patience, slow)
+        MUTANTS[name] = Mutant(name, hazards, inspect.getdoc(broken) or "", places, tests, patience, slow, harmless)
         return broken
 
     return enter

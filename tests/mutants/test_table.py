@@ -22,7 +22,7 @@ def test_every_hazard_is_in_the_table() -> None:
 @pytest.mark.parametrize("hazard", HAZARDS, ids=lambda hazard: hazard.id)
 def test_what_applies_has_a_broken_build(hazard: Hazard) -> None:
     """And what does not apply has none."""
-    builds = [mutant.name for mutant in MUTANTS.values() if hazard.id in mutant.hazards]
+    builds = [m.name for m in MUTANTS.values() if hazard.id in m.hazards and m.harmless is None]
     assert bool(builds) is hazard.applies
 
 
