@@ -1,9 +1,10 @@
-"""Deaths, pauses and outages: one by one in a tempo of the seed's own, or after a script."""
+"""Deaths, pauses and people: one by one in a tempo of the seed's own, or after a script."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from tests.simulation.nodes import Cart, Reader
+from tests.simulation.people import Rebuilder, Terminal
 from tests.simulation.ports import Node
 
 if TYPE_CHECKING:
@@ -13,16 +14,16 @@ SCRIPT_PAUSE_SECONDS: Final = 0.5
 
 
 class Chaos:
-    """Breaks what may be broken. In liveness mode a core is spared from the moment of its healing on."""
+    """Breaks nodes. In liveness mode the slots of a core are spared from the moment of its healing on."""
 
     def __init__(self, world: "World") -> None:
         self._world, self._rng, self._outside = world, world.rng, world.outside
         self._doomed: dict[Node, tuple[int, str]] = {}
         """How many more port calls a node makes, and what happens to it then."""
-        self.spared: tuple[Node, ...] = ()
-        self.outages = True
-        """Whether stores and broker may still go away for everybody."""
-        world.outside.at_port = self.at_port
+        self.spared: tuple[tuple[type[Node], int], ...] = ()
+        """Kind and place of nodes that nothing happens to."""
+        self.is_over = False
+        world.outside.at_port = self._at_port
         self._uniform: tuple[Callable[[], Awaitable[None]], ...] = (
             self._crash,
             self._crash,
@@ -31,17 +32,18 @@ class Chaos:
             self._pause,
             self._pause_at_port,
             self._stop,
-            self._broker,
-            self._store,
+            self._cut_off,
+            self._people,
+            self._people,
+            *((self._rebuild, self._rebuild, self._rebuild) if world.swarm.rebuilds else ()),
         )
         self._scripts: dict[str | None, Callable[[], Awaitable[None]]] = {
-            "hot order": self._any,
             "crash loop": self._crash_loop,
             "rolling restart": self._rolling_restart,
             "two leaders": self._two_leaders,
-            "broker flaps": self._broker,
-            "store flaps": self._store,
-            "poison": self._any,
+            "broker flaps": self._broker_flaps,
+            "store flaps": self._store_flaps,
+            "all at once": self._all_at_once,
         }
 
     async def run(self) -> None:
@@ -55,7 +57,7 @@ class Chaos:
     async def _any(self) -> None:
         await self._rng.choice(self._uniform)()
 
-    def at_port(self, node: Node, _what: str) -> None:
+    def _at_port(self, node: Node, _what: str) -> None:
         """Called before each port call of each node."""
         if not self._doomed or node not in self._doomed:
             return
@@ -64,7 +66,7 @@ class Chaos:
         if left > 0:
             return
         del self._doomed[node]
-        if node in self.spared:
+        if self._is_spared(node):
             return
         if fate == "crash":
             self._outside.saw("process.died_at_port")
@@ -73,12 +75,17 @@ class Chaos:
             self._outside.saw("process.paused_at_port")
             node.paused_until = self._world.runtime.monotonic() + self._rng.uniform(0, 4)
 
+    def _is_spared(self, node: Node) -> bool:
+        return self.is_over or self._world.place_of(node) in self.spared
+
     # ------------------------------------------------------------------ single faults
 
-    def _victim(self) -> Cart | Reader | None:
+    def _victim(self) -> Node | None:
         world = self._world
-        nodes: list[Cart | Reader] = [
-            node for node in (*world.carts, *world.carts, *world.readers) if node.alive and node not in self.spared
+        nodes = [
+            node
+            for node in (*world.carts, *world.carts, *world.readers, *world.rebuilders)
+            if node.alive and not self._is_spared(node)
         ]
         return self._rng.choice(nodes) if nodes else None
 
@@ -104,9 +111,8 @@ class Chaos:
         """A restart as an operator does it: what was accepted is stored and published first."""
         node = self._victim()
         if isinstance(node, Cart):
-            self._outside.saw("process.stopped")
             await self._stopped(node)
-        elif node is not None:
+        elif isinstance(node, Reader):
             self._outside.saw("process.stopped")
             node.waiters.stop()
             await self._world.runtime.sleep(0.01)
@@ -114,24 +120,32 @@ class Chaos:
 
     async def _stopped(self, cart: Cart) -> None:
         """Whatever interrupts it, a process that has begun to stop ends."""
+        self._outside.saw("process.stopped")
         try:
             await cart.stop()
         finally:
             self._world.crash(cart, 0.0)
 
-    async def _broker(self) -> None:
-        if self.outages:
-            self._outside.saw("broker.down")
-            self._outside.broker_down = "all brokers down"
-            await self._world.runtime.sleep(self._rng.uniform(0, 4))
-            self._outside.broker_down = None
+    async def _cut_off(self) -> None:
+        """One cart's network to the brokers, and only this, is down for a while, or for good."""
+        node = self._victim()
+        if isinstance(node, Cart):
+            self._outside.saw("process.cut_off")
+            node.cut_off = True
+            if self._rng.random() < 0.7:
+                await self._world.runtime.sleep(self._rng.uniform(0, 6))
+                node.cut_off = False
 
-    async def _store(self) -> None:
-        if self.outages:
-            self._outside.saw("stores.down")
-            self._outside.store_down = True
-            await self._world.runtime.sleep(self._rng.uniform(0, 1))
-            self._outside.store_down = False
+    # ------------------------------------------------------------------ people
+
+    async def _rebuild(self) -> None:
+        world = self._world
+        if len(world.rebuilders) < 3:
+            world.rebuilders.append(Rebuilder(world, world.number()))
+
+    async def _people(self) -> None:
+        terminal = Terminal(self._world, self._world.number())
+        self._world.runtime.spawn(self._rng.choice((terminal.unpark, terminal.settle_held))(), name="people")
 
     # ------------------------------------------------------------------ scripts
 
@@ -140,22 +154,48 @@ class Chaos:
         index = self._rng.randrange(len(self._world.carts))
         for _ in range(6):
             cart = self._world.carts[index]
-            if cart.alive and cart not in self.spared:
+            if cart.alive and not self._is_spared(cart):
                 self._doomed[cart] = self._rng.randrange(8), "crash"
-            await self._world.runtime.sleep(self._rng.uniform(0, SCRIPT_PAUSE_SECONDS))
+            await self._pause_of_script()
 
     async def _rolling_restart(self) -> None:
         """All carts, one after the other, under load."""
         for index in range(len(self._world.carts)):
             cart = self._world.carts[index]
-            if cart.alive and cart not in self.spared:
-                self._outside.saw("process.stopped")
+            if cart.alive and not self._is_spared(cart):
                 await self._stopped(cart)
-            await self._world.runtime.sleep(self._rng.uniform(0, SCRIPT_PAUSE_SECONDS))
+            await self._pause_of_script()
 
     async def _two_leaders(self) -> None:
         """The leader sleeps longer than its lease, with its events at the producer, and wakes up among the living."""
         for cart in self._world.carts:
-            if cart.alive and cart.relay.leading and cart not in self.spared:
-                self._doomed[cart] = self._rng.randrange(6), "sleep"
+            if cart.alive and cart.relay.leading and not self._is_spared(cart):
+                self._doomed[cart] = self._rng.randrange(6), "pause"
         await self._world.runtime.sleep(self._rng.uniform(2, 4))
+
+    async def _broker_flaps(self) -> None:
+        """Gone and back again, often."""
+        if not self.spared:
+            self._outside.broker_down = "all brokers are down"
+            await self._pause_of_script()
+            self._outside.broker_down = None
+
+    async def _store_flaps(self) -> None:
+        """The same with the database."""
+        if not self.spared:
+            self._outside.store_down = True
+            await self._pause_of_script()
+            self._outside.store_down = False
+
+    async def _all_at_once(self) -> None:
+        """Every process of the house dies in one moment, with its power in half of the cases."""
+        if self.spared:
+            return
+        for node in (*self._world.carts, *self._world.readers, *self._world.rebuilders):
+            if node.alive:
+                self._world.crash(node, self._rng.choice((0.0, 1.0)))
+        if self._outside.power_may_fail:
+            self._outside.power_cut()
+
+    async def _pause_of_script(self) -> None:
+        await self._world.runtime.sleep(self._rng.uniform(0, SCRIPT_PAUSE_SECONDS))

@@ -11,28 +11,29 @@ import attrs
 
 from ordering.adapters.avro.codec import OrderCodec
 from ordering.adapters.avro.decoder import OrderEventDecoder
-from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.application.change_status import ChangeStatus
 from ordering.application.commands import ChangeRecorder, IdempotencyKeys
 from ordering.application.consume_events import ConsumerLimits, EventConsumer
 from ordering.application.dead_letters import HeldRecords
 from ordering.application.failures import Failure, StoreUnavailable
 from ordering.application.group_commit import CommitLimits, GroupCommit
+from ordering.application.housekeeping import Retention, Trimmer
 from ordering.application.outage_gate import OutageGate
 from ordering.application.place_order import PlaceOrder
-from ordering.application.queries import OrderDetails
+from ordering.application.queries import OrderDetails, TopicIds
 from ordering.application.relay_limits import RelayLimits
 from ordering.application.relay_outbox import OutboxRelay
 from ordering.application.waiters import Waiters
 from ordering.domain.errors import OrderingError
-from tests.simulation.ports import Node, Outside, SimPublisher, SimSchemas, SimSource, SimStore, SimViews
+from tests.simulation.ports import Node, Outside, SimPublisher, SimRegistry, SimSource, SimStore, SimViews
 from tests.simulation.swarm import Swarm
 
 T = TypeVar("T")
 
 TOPIC: Final = "order-events"
 CODEC: Final = OrderCodec()
-DECODER: Final = OrderEventDecoder(BuiltInRegistry(), CODEC)
+RETENTION: Final = Retention(answers_seconds=28, journal_seconds=28, batch=3, round_seconds=1)
+"""Longer than a commit can be in doubt, and than clocks differ."""
 RATE: Final = Decimal("0.02")
 STOP_SECONDS: Final = 1.0
 
@@ -99,7 +100,7 @@ class Cart(Node):
         self.relay = build.relay(
             store,
             SimPublisher(self),
-            SimSchemas(self, 1),
+            SimRegistry(self),
             store,
             gate,
             runtime,
@@ -120,6 +121,8 @@ class Cart(Node):
         self.change = build.change(store, commit, gate, keys, recorder, CODEC)
         self._store = store
         self.loops = [runtime.spawn(commit.run(), name="commit"), runtime.spawn(self.relay.run(), name="relay")]
+        if swarm.trims:
+            self.loops.append(runtime.spawn(Trimmer(store, runtime, RETENTION).run(), name="trimmer"))
 
     async def ask(self, work: Callable[[], Awaitable[T]], patience: float | None) -> T | Exception | None:
         """Run a request here; None if the process dies under it or its client hangs up."""
@@ -149,11 +152,16 @@ class Reader(Node):
         self.waiters = build.waiters(self.runtime, swarm.waiters_max)
         self.waiters_max = swarm.waiters_max
         self.details = build.details(views, CODEC, self.waiters, self.runtime, RATE)
-        self.held = build.held(views, DECODER, self.runtime, TOPIC)
+        decoder, source = OrderEventDecoder(SimRegistry(self), CODEC), SimSource(self)
+        self.ids = TopicIds(views, source, self.waiters, self.runtime, TOPIC)
+        held = build.held(views, decoder, self.runtime, TOPIC)
         self.consumer = build.consumer(
-            SimSource(self), DECODER, views, self.held, self.waiters, self.runtime, Reports(outside), TOPIC, limits
+            source, decoder, views, held, self.waiters, self.runtime, Reports(outside), TOPIC, limits
         )
-        self.loops = [self.runtime.spawn(self.consumer.run(), name="consumer")]
+        self.loops = [
+            self.runtime.spawn(self.consumer.run(), name="consumer"),
+            self.runtime.spawn(views.follow(self.waiters.notify), name="follow"),
+        ]
 
     async def ask(self, work: Callable[[], Awaitable[T]], patience: float | None) -> T | Exception | None:
         """As a cart's."""

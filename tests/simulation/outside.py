@@ -181,6 +181,8 @@ class Node:
         """Its wall clock."""
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.paused_until = 0.0
+        self.cut_off = False
+        """Whether no broker hears it, although everybody else is heard."""
         self.at_death: list[Callable[[], object]] = []
         """What the outside does when it notices that this process is gone."""
         self._calls: dict[asyncio.Task[Any], None] = {}

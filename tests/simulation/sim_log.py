@@ -81,7 +81,8 @@ class SimPublisher:
         self._log.disk.promised()
 
     def _stuck(self, record: OutgoingRecord) -> bool:
-        return record.partition < len(self._log.partitions) and not self._log.can_take(record.partition)
+        unheard = self._node.cut_off or not self._log.can_take(record.partition)
+        return record.partition < len(self._log.partitions) and unheard
 
     async def _wait(self, records: Sequence[OutgoingRecord]) -> None:
         """For the leaders of these records' partitions. A broker that hangs up is given up on at once."""
@@ -144,8 +145,8 @@ class SimPublisher:
     async def _probe(self) -> None:
         outside = self._outside
         await outside.delay(min(outside.weather.slowest, 0.5))
-        if self._log.down is not None:
-            raise BrokerUnavailable(self._log.down)
+        if self._log.down is not None or self._node.cut_off:
+            raise BrokerUnavailable(self._log.down or "the network is down here")
         if self._log.leaderless or outside.strikes("log.probe_failed"):
             raise BrokerUnavailable("a partition has no leader at the moment")
 

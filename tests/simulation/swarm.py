@@ -7,7 +7,15 @@ import attrs
 
 from ordering.application.outage_gate import OutagePolicy
 
-SCRIPTS: Final = ("hot order", "crash loop", "rolling restart", "two leaders", "broker flaps", "store flaps", "poison")
+SCRIPTS: Final = (
+    "hot order",
+    "crash loop",
+    "rolling restart",
+    "two leaders",
+    "broker flaps",
+    "store flaps",
+    "all at once",
+)
 """Storms with a plot: uniform faults hide what needs the same thing twice in the right places."""
 
 
@@ -51,8 +59,8 @@ class Swarm:
             liveness=rng.random() < 0.4,
             carts=rng.choice((1, 2, 2, 3)),
             readers=rng.choice((1, 1, 2)),
-            clients=rng.choice((1, 3, 3, 6)),
-            requests=rng.choice((8, 25, 40)),
+            clients=rng.choice((1, 3, 6)),
+            requests=rng.choice((10, 30, 60)),
             orders=1 if script == "hot order" else rng.choice((1, 4, 12, 30)),
             keys=rng.choice((1, 4, 12)),
             storm_seconds=rng.choice((2.0, 5.0, 8.0)),

@@ -13,18 +13,21 @@ from ordering.domain.order import Order
 from tests.simulation.chaos import Chaos
 from tests.simulation.clients import Attempt, Client, Look
 from tests.simulation.invariants import Watch, check_answer, check_answers, check_look, check_rest
-from tests.simulation.nodes import TOPIC, Build, Cart, Reader
+from tests.simulation.nodes import RETENTION, TOPIC, Build, Cart, Reader
 from tests.simulation.oracle import told
+from tests.simulation.people import Rebuilder, Terminal
 from tests.simulation.ports import Node, Outside
 from tests.simulation.stepping import SteppingLoop, run_stepping
 from tests.simulation.storm import Storm
 from tests.simulation.swarm import Swarm
+from tests.simulation.weather import FATES
 
 __all__ = ["Build", "Report", "World", "simulate"]
 
-SPARED: Final = ("log.poisoned", "log.trimmed", "log.recreated", "log.history_lost")
-"""What a world cannot have."""
 HEALED_SECONDS: Final = 120
+REBUILT_SECONDS: Final = 120
+CLOCKS_DIFFER_SECONDS: Final = 10
+SECOND_DAY_REQUESTS: Final = 10
 DRAIN_SECONDS: Final = 60
 """How long a healed core may take until everything is published and read."""
 
@@ -53,17 +56,14 @@ class World:
         """Each order's status, as far as any client knows."""
         self.shown: dict[str, int] = {}
         """The highest version of each order that a reader has shown."""
-        self.floors: dict[int, dict[int, int]] = {}
-        """Where the log began when a generation of the read model was filled."""
         self.carts = [self._node(Cart) for _ in range(swarm.carts)]
         self.readers = [self._node(Reader) for _ in range(swarm.readers)]
+        self.rebuilders: list[Rebuilder] = []
         self.watch = Watch(self)
         self.chaos = Chaos(self)
-        self.clients_gone = False
 
     def _node(self, kind: Any) -> Any:  # noqa: ANN401 -- Cart or Reader
-        self._nodes += 1
-        return kind(self.outside, self._nodes, self.build, self.swarm)
+        return kind(self.outside, self.number(), self.build, self.swarm)
 
     # ------------------------------------------------------------------ for the actors
 
@@ -71,6 +71,25 @@ class World:
     def is_over(self) -> bool:
         """Whether clients have had their time."""
         return self.runtime.monotonic() > self.swarm.storm_seconds
+
+    def number(self) -> int:
+        """A number for one more process."""
+        self._nodes += 1
+        return self._nodes
+
+    def place_of(self, node: Node) -> tuple[type[Node], int]:
+        """A node's kind and place; -1: it has none."""
+        nodes: list[Any] = self.carts if isinstance(node, Cart) else self.readers
+        return type(node), next((index for index, one in enumerate(nodes) if one is node), -1)
+
+    @property
+    def is_trimmed(self) -> bool:
+        """Whether the beginning of the log is gone."""
+        return any(self.outside.log.begins.values())
+
+    def break_off(self, why: str) -> None:
+        """A promise was broken in a place that nobody awaits."""
+        self.watch.broken = self.watch.broken or why
 
     def moment(self) -> int:
         """The next one of a count that all clients share."""
@@ -133,63 +152,94 @@ class World:
 
     async def live(self) -> None:
         """A storm, then calm weather until everything has arrived."""
-        chaos = self.runtime.spawn(self.chaos.run(), name="chaos")
-        self.runtime.spawn(Storm(self.outside, self.swarm.storm_seconds, SPARED).run(), name="storm")
-        clients = [self.runtime.spawn(Client(self).run(), name="client") for _ in range(self.swarm.clients)]
-        if self.swarm.liveness:
-            await self.runtime.sleep(self.rng.uniform(0, self.swarm.storm_seconds))
-            await self._heal_core()
+        spawn, swarm = self.runtime.spawn, self.swarm
+        storm = [
+            spawn(self.chaos.run(), name="chaos"),
+            spawn(Storm(self.outside, swarm.storm_seconds, self._impossible()).run(), name="storm"),
+        ]
+        clients = [spawn(Client(self).run(), name="client") for _ in range(swarm.clients)]
+        if swarm.liveness:
+            await self.runtime.sleep(self.rng.uniform(0, swarm.storm_seconds))
+            self._heal_core()
         await asyncio.gather(*clients)
-        if self.swarm.liveness:
+        if swarm.liveness:
             await self._settle(DRAIN_SECONDS)
             self.outside.saw("mode.liveness")
-        chaos.cancel()
+        for task in storm:
+            task.cancel()
         self._heal_all()
+        await self._settle(HEALED_SECONDS)
+        if swarm.trims:
+            await self._second_day()
+        for rebuilder in self.rebuilders:
+            if rebuilder.alive:
+                await asyncio.wait([rebuilder.task], timeout=REBUILT_SECONDS)
+                assert rebuilder.task.done(), "a rebuild does not end"
         await self._settle(HEALED_SECONDS)
         await self.runtime.sleep(5)
 
-    async def _heal_core(self) -> None:
+    def _impossible(self) -> tuple[str, ...]:
+        """Records of others in a log whose beginning is gone may be taken for what is missing: not both at once. And
+        who demands progress must not take it away."""
+        fates = FATES if self.swarm.liveness else ()
+        return (*fates, self.rng.choice(("log.poisoned", "log.trimmed")))
+
+    def _heal_core(self) -> None:
         """The stores, the log, one cart and one reader are well from now on; the rest stays as it is."""
         self.outside.heal()
-        self.chaos.outages = False
-        core: tuple[Node, ...] = (self.rng.choice(self.carts), self.rng.choice(self.readers))
-        for node in core:
-            node.paused_until = 0.0
-            if not node.alive:
-                self._replace_now(node)
-        self.chaos.spared = tuple(
-            new if not old.alive else old for old, new in zip(core, (self.carts[0], self.readers[0]), strict=True)
-        )
+        core = (self.rng.randrange(len(self.carts)), self.rng.randrange(len(self.readers)))
+        self.chaos.spared = ((Cart, core[0]), (Reader, core[1]))
+        for node in (self.carts[core[0]], self.readers[core[1]]):
+            self._heal(node)
 
     def _heal_all(self) -> None:
-        self.chaos.spared = (*self.carts, *self.readers)
-        for node in (*self.carts, *self.readers):
-            node.paused_until = 0.0
-            if not node.alive:
-                self._replace_now(node)
-        self.chaos.spared = (*self.carts, *self.readers)
+        self.chaos.is_over = True
         self.outside.heal()
+        for node in (*self.carts, *self.readers, *self.rebuilders):
+            self._heal(node)
+
+    def _heal(self, node: Node) -> None:
+        node.paused_until, node.cut_off = 0.0, False
+        if not node.alive:
+            self._replace_now(node)
 
     async def _settle(self, seconds: int) -> None:
-        """People unpark what was parked; everything else comes right by itself."""
+        """People unpark, release and discard; everything else comes right by itself."""
+        terminal = Terminal(self, self.number())
         for _ in range(seconds):
-            await self.outside.store.retry(None)
+            await terminal.unpark()
+            await terminal.settle_held()
             await self.runtime.sleep(1)
             self._check_loops()
             if await self._settled():
                 return
-        assert await self._settled(), f"not settled after {seconds} seconds"
+        raise AssertionError(f"not settled after {seconds} seconds: {await self._unsettled()}")
 
     async def _settled(self) -> bool:
-        unpublished = (await self.outside.store.summary()).unpublished
-        positions = await self.outside.views.positions(TOPIC)
-        return not unpublished and all(positions.get(p, 0) == end for p, end in self.outside.log.ends().items())
+        return not any((await self._unsettled()).values())
+
+    async def _unsettled(self) -> dict[str, object]:
+        """What is not as it should be in the end."""
+        outside = self.outside
+        positions, ends = await outside.views.positions(TOPIC), outside.log.ends()
+        behind = {p: (positions.get(p, 0), end) for p, end in ends.items() if positions.get(p, 0) != end}
+        stats = await outside.views.stats()
+        reading = {} if self.watch.is_log_lost else {"behind": behind, "held": stats.parked or stats.dead_letters}
+        return {"unpublished": (await outside.store.summary()).unpublished, **reading}
+
+    async def _second_day(self) -> None:
+        """What may be trimmed by age goes; the orders stay as they are, and so do the answers about them."""
+        await self.runtime.sleep(RETENTION.journal_seconds + 2 * CLOCKS_DIFFER_SECONDS)
+        client = Client(self)
+        for attempt in self.rng.sample(self.attempts, min(SECOND_DAY_REQUESTS, len(self.attempts))):
+            await client.send(attrs.evolve(attempt.write, key=None))
 
     def _check_loops(self) -> None:
         for node in (*self.carts, *self.readers):
             for loop in node.loops:
-                ended = node.alive and loop.done()
-                assert not ended, f"{loop.get_name()} ended by itself: {loop.exception()!r}"
+                if not node.alive or not loop.done() or (isinstance(node, Reader) and node.consumer.halted):
+                    continue
+                raise AssertionError(f"{loop.get_name()} ended by itself: {loop.exception()!r}")
 
     async def check(self) -> None:
         """All promises, counted on every row."""
