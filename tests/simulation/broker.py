@@ -22,8 +22,7 @@ class SimLog(MemoryLog):
         self.down: str | None = None
         """Why no broker answers."""
         self.leaderless: set[int] = set()
-        self.refused: dict[bytes, None] = {}
-        """Values that are too large: for good, until the limit is raised."""
+        self._verdicts: dict[bytes, bool] = {}
         self.foreign: dict[tuple[int, int], str] = {}
         """Partition and offset of records that are not ours, and what is wrong with them."""
         self.made = 1
@@ -51,6 +50,16 @@ class SimLog(MemoryLog):
     def wake(self) -> None:
         """Whoever waits looks again."""
         self._wake()
+
+    def refuses(self, value: bytes, too_large: Callable[[], bool]) -> bool:
+        """Whether this value is too large: that is found out once, and so for good."""
+        if value not in self._verdicts:
+            self._verdicts[value] = too_large()
+        return self._verdicts[value]
+
+    def raise_the_limit(self) -> None:
+        """From now on nothing is too large."""
+        self._verdicts = dict.fromkeys(self._verdicts, False)
 
     def can_take(self, partition: int) -> bool:
         """Whether somebody answers for this partition."""

@@ -144,7 +144,7 @@ class Outside:
         """End all trouble but these faults of calls (names or what they begin with)."""
         self.weather = self.weather.only(kept) if kept else CALM
         self.log.leaderless.clear()
-        self.log.refused.clear()
+        self.log.raise_the_limit()
         self.broker_down = None
         self.store_down = self.store_full = self.views_down = self.registry_down = False
         self.store_stalled.set()

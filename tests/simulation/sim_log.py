@@ -95,8 +95,7 @@ class SimPublisher:
 
     async def _one(self, record: OutgoingRecord) -> PublishResult:
         outside = self._outside
-        if record.value in self._log.refused or outside.strikes("log.rejected"):
-            self._log.refused[record.value] = None
+        if self._refuses(record):
             return Rejected("too large")
         if outside.strikes("log.unsent"):
             return self._give_up(record, "timed out")
@@ -107,6 +106,9 @@ class SimPublisher:
         if outside.strikes("log.doubled"):
             await self._append(record)
         return Unsent("the acknowledgement was lost") if outside.strikes("log.ack_lost") else result
+
+    def _refuses(self, record: OutgoingRecord) -> bool:
+        return self._log.refuses(record.value, lambda: self._outside.strikes("log.rejected"))
 
     async def _append(self, record: OutgoingRecord) -> Sequence[PublishResult]:
         self._log.disk.writing(promised=True)
@@ -122,7 +124,7 @@ class SimPublisher:
 
     async def _arrive_late(self, record: OutgoingRecord, made: int) -> None:
         await self._outside.runtime.sleep(self._outside.rng.uniform(0, LATE))
-        if self._log.made == made and self._log.can_take(record.partition):
+        if self._log.made == made and self._log.can_take(record.partition) and not self._refuses(record):
             await self._append(record)
             self.promise()
 
