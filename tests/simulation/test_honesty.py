@@ -248,7 +248,8 @@ class Member:
                     del self._claims[partition]
             for partition in polled.assigned:
                 before = self._claims.get(partition)
-                assert before in (None, self) or not before.may_read(partition), "two members own a partition"
+                both = before not in (None, self) and before.may_read(partition) and self.may_read(partition)
+                assert not both, "two members own a partition"
                 self._claims[partition] = self
             await self._source.seek({partition: self._reached.get(partition, 0) for partition in polled.assigned})
             for one in polled.records:
