@@ -136,6 +136,13 @@ class Chaos:
                 await self._world.runtime.sleep(self._rng.uniform(0, 6))
                 node.cut_off = False
 
+    def cut_off_others(self) -> None:
+        """All carts that are not spared, for good: they are alive, reach the store, and deliver nothing."""
+        for cart in self._world.carts:
+            if cart.alive and not self._is_spared(cart):
+                self._outside.saw("process.cut_off_for_good")
+                cart.cut_off = True
+
     # ------------------------------------------------------------------ people
 
     async def _rebuild(self) -> None:

@@ -96,7 +96,7 @@ class Client:
         if rng.random() < swarm.malformed:
             return _malformed(rng)
         key = f"k{rng.randrange(swarm.keys)}" if rng.random() < swarm.keyed else None
-        order_id = rng.choice(self._world.ids)
+        order_id = self._world.order()
         status = self._world.statuses.get(order_id)
         if rng.random() < (0.1 if status else 0.9):
             return create(order_id, rng.randint(1, 2), key) if rng.random() < 0.7 else _cart(rng, order_id, key)
@@ -117,7 +117,7 @@ class Client:
 
     def _new_like(self, write: Write) -> Write:
         if write.method == "POST":
-            return create(self._rng.choice(self._world.ids), 3)
+            return create(self._world.order(), 3)
         return change(write.order_id, self._step(self._world.statuses.get(write.order_id)))
 
     async def send(self, write: Write) -> Attempt:
@@ -169,7 +169,7 @@ class Client:
 
     async def _read(self) -> None:
         rng, world = self._rng, self._world
-        order_id = rng.choice(list(self._known) or world.ids)
+        order_id = rng.choice(list(self._known)) if self._known and rng.random() < 0.7 else world.order()
         wanted = self._known.get(order_id, 1) + rng.choice((0, 0, 0, 1))
         await self.look(order_id, wanted, rng.choice((0.0, 0.2, 2.0, 30.0)))
 

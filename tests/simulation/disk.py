@@ -25,16 +25,20 @@ class Disk(Generic[S]):
         self._save, self._restore, self._may_fail = save, restore, may_fail
         self._unsafe: list[tuple[S, bool]] = []
         """The state before each write that may still be lost, and whether its caller is promised that it is not."""
+        self.writes = 0
+        """How often something changed: who looks after every step need not look when nothing has."""
         self.power_cuts = 0
         """How often the power was cut: a call under way notices it by this."""
 
     def writing(self, *, promised: bool) -> None:
         """Something is about to be written."""
+        self.writes += 1
         if self._may_fail:
             self._unsafe.append((self._save(), promised))
 
     def promised(self) -> None:
         """A caller is told that its write is safe."""
+        self.writes += 1
         self._unsafe.clear()
 
     def seen(self) -> None:
@@ -46,6 +50,7 @@ class Disk(Generic[S]):
     def cut(self, rng: random.Random) -> tuple[int, int]:
         """The power goes and comes back; how many writes were lost and how many survived although nobody was told."""
         self.power_cuts += 1
+        self.writes += 1
         unsafe, self._unsafe = self._unsafe, []
         kept = rng.randint(0, len(unsafe))
         if kept < len(unsafe):

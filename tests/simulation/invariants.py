@@ -25,7 +25,7 @@ from ordering.domain.order import Order
 from ordering.domain.status import TRANSITIONS
 from tests.simulation.clients import Attempt, Look
 from tests.simulation.fold import folded
-from tests.simulation.nodes import CODEC, TOPIC, Cart, Reader
+from tests.simulation.nodes import CODEC, TOPIC
 from tests.simulation.oracle import Call, OneOrder, require_serial, told
 from tests.simulation.outside import FOREIGN_ID
 
@@ -60,6 +60,7 @@ class Watch:
         """The last version that has appeared."""
         self._lengths: dict[int, int] = {}
         self._journal: tuple[int, object] = (0, None)
+        self._writes = -1
         self._power_cuts, self._log_state = 0, (0, 1)
         self.broken: str | None = None
         """What an actor has found that nobody awaits."""
@@ -70,7 +71,22 @@ class Watch:
 
     def step(self) -> None:
         """What must hold at any moment. Raises AssertionError."""
-        assert self.broken is None, self.broken
+        if self.broken is not None:
+            raise AssertionError(self.broken)
+        for cart in self._world.carts:
+            if len(cart.commit._queue) > cart.limits.queue_max or len(cart.relay._busy) > cart.window_max:
+                raise AssertionError(f"I12: {len(cart.commit._queue)} queued, {len(cart.relay._busy)} in the window")
+        for reader in self._world.readers:
+            if reader.waiters.count > reader.waiters_max:
+                raise AssertionError(f"I12: {reader.waiters.count} wait")
+        outside = self._outside
+        writes = outside.store_disk.writes + outside.log.disk.writes + outside.views_disk.writes
+        if writes != self._writes:
+            self._writes = writes
+            self._look()
+
+    def _look(self) -> None:
+        """Something was written."""
         store, log = self._outside.store, self._outside.log
         if self._power_cuts != self._outside.store_disk.power_cuts:
             self._power_cuts = self._outside.store_disk.power_cuts
@@ -95,9 +111,9 @@ class Watch:
                 assert ref in outbox, f"I10: {ref} is marked published, and was never in the log"
         self._consumed()
         for cart in self._world.carts:
-            _check_cart(cart)
-        for reader in self._world.readers:
-            _check_reader(reader)
+            for followers in cart.relay._behind.values():
+                most = cart.relay_limits.followers_max
+                assert len(followers) <= most, f"I12: {len(followers)} followers of {most}"
 
     @property
     def is_log_lost(self) -> bool:
@@ -191,20 +207,6 @@ class Watch:
             for partition, at in generation.positions.get(TOPIC, {}).items():
                 if partition not in floors and at:
                     floors[partition] = at if number > 1 and at == begins.get(partition) else 0
-
-
-def _check_cart(cart: Cart) -> None:
-    commit, relay, limits = cart.commit, cart.relay, cart.relay_limits
-    waiting, most = len(commit._queue), cart.limits.queue_max
-    assert waiting <= most, f"I12: {waiting} in a queue of {most}"
-    window = limits.window_max + limits.batch_max * limits.publishes_at_once
-    assert len(relay._busy) <= window, f"I12: {len(relay._busy)} in a window of {window}"
-    for followers in relay._behind.values():
-        assert len(followers) <= limits.followers_max, f"I12: {len(followers)} followers of {limits.followers_max}"
-
-
-def _check_reader(reader: Reader) -> None:
-    assert reader.waiters.count <= reader.waiters_max, f"I12: {reader.waiters.count} wait"
 
 
 # ---------------------------------------------------------------------------------------------- what clients hear

@@ -95,7 +95,10 @@ class Cart(Node):
             window_max=rng.choice((2, 8_192)),
             followers_max=rng.choice((0, 1, 16)),
             publishes_at_once=rng.choice((1, 3)),
+            backlog_seconds=rng.choice((0.1, 1.0)),
         )
+        limits = self.relay_limits
+        self.window_max = limits.window_max + limits.batch_max * limits.publishes_at_once
         observer = Reports(outside)
         self.relay = build.relay(
             store,
@@ -111,8 +114,8 @@ class Cart(Node):
         )
         self.limits = CommitLimits(
             batch_max=rng.choice((1, 4, 1_000)),
-            queue_max=rng.choice((2, 10_000)),
-            wait_seconds=rng.choice((0.01, 0.5, 10.0)),
+            queue_max=rng.choice((2, 10_000, 10_000)),
+            wait_seconds=rng.choice((0.01, 0.5, 10.0, 10.0)),
             resolve_seconds=rng.choice((0.1, 2.0)),
         )
         self.commit = commit = build.commit(store, runtime, observer, self.relay.offer, self.limits)

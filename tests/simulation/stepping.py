@@ -68,9 +68,8 @@ def run_stepping(main: Callable[[SteppingLoop], Coroutine[Any, Any, T]]) -> T:
 
 
 def _drop_all(loop: SteppingLoop) -> None:
-    tasks = [task for task in asyncio.all_tasks(loop) if not task.done()]
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        loop.broken = None
+    loop.broken = None
+    while tasks := [task for task in asyncio.all_tasks(loop) if not task.done()]:  # some begin others as they end
+        for task in tasks:
+            task.cancel()
         loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))

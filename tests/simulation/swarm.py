@@ -33,6 +33,8 @@ class Swarm:
     clients: int
     requests: int
     orders: int
+    width: int
+    """How many of them are worked on at a time."""
     keys: int
     storm_seconds: float
     think_seconds: float
@@ -59,11 +61,12 @@ class Swarm:
             liveness=rng.random() < 0.4,
             carts=rng.choice((1, 2, 2, 3)),
             readers=rng.choice((1, 1, 2)),
-            clients=rng.choice((1, 3, 6)),
-            requests=rng.choice((10, 30, 60)),
-            orders=1 if script == "hot order" else rng.choice((1, 4, 12, 30)),
+            clients=rng.choice((1, 4, 8)),
+            requests=rng.choice((15, 40, 80)),
+            orders=rng.choice((4, 12, 40)),
+            width=1 if script == "hot order" else rng.choice((1, 2, 6, 40)),
             keys=rng.choice((1, 4, 12)),
-            storm_seconds=rng.choice((2.0, 5.0, 8.0)),
+            storm_seconds=rng.choice((3.0, 6.0, 10.0)),
             think_seconds=rng.choice((0.0, 0.02, 0.3, 1.0)),
             tempo=rng.choice((0.3, 1.0, 5.0)),
             read=rng.choice((0.0, 0.2, 0.5)),
@@ -74,5 +77,5 @@ class Swarm:
             patience=rng.choice(((None,), (None, None, 0.05), (0.0, 0.01, 0.2))),
             waiters_max=rng.choice((1, 1_000)),
             rebuilds=rng.random() < 0.4,
-            trims=rng.random() < 0.3,
+            trims=rng.random() < 0.15,
         )

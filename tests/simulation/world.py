@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import attrs
 
+from ordering.application.errors import DuplicateOrder
 from ordering.application.messages import RecordedAnswer
 from ordering.application.queries import Details
+from ordering.domain.errors import IllegalTransition
 from ordering.domain.order import Order
 from tests.simulation.chaos import Chaos
 from tests.simulation.clients import Attempt, Client, Look
@@ -25,6 +27,7 @@ from tests.simulation.weather import FATES
 __all__ = ["Build", "Report", "World", "simulate"]
 
 HEALED_SECONDS: Final = 120
+DONE: Final = ("delivered", "cancelled")
 REBUILT_SECONDS: Final = 120
 CLOCKS_DIFFER_SECONDS: Final = 10
 SECOND_DAY_REQUESTS: Final = 10
@@ -48,7 +51,7 @@ class World:
         self.outside = outside = Outside(seed)
         self.rng, self.runtime, self.build = outside.rng, outside.runtime, build
         self.swarm = swarm = Swarm.drawn(self.rng)
-        self._moments = self._nodes = 0
+        self._moments = self._nodes = self._first = 0
         self.ids = [f"order-{number}" for number in range(swarm.orders)] + ["bad-order"]
         self.attempts: list[Attempt] = []
         self.looks: list[Look] = []
@@ -71,6 +74,15 @@ class World:
     def is_over(self) -> bool:
         """Whether clients have had their time."""
         return self.runtime.monotonic() > self.swarm.storm_seconds
+
+    def order(self) -> str:
+        """Any of those that are worked on: one that is done with makes room for the next."""
+        if self.rng.random() < 0.1:
+            return self.rng.choice(self.ids)
+        last = len(self.ids) - 2
+        while self._first < last and self.statuses.get(self.ids[self._first]) in DONE:
+            self._first += 1
+        return self.ids[min(self._first + self.rng.randrange(self.swarm.width), last)]
 
     def number(self) -> int:
         """A number for one more process."""
@@ -105,8 +117,13 @@ class World:
         self.outside.saw(f"answer {heard.status} {kind}")
         self.outside.did("told", attempt.request_id, heard.version, heard.code)
         check_answer(attempt, answer, self.watch)
-        if isinstance(answer, Order):
-            self.statuses[answer.order_id] = str(answer.status)
+        match answer:
+            case Order():
+                self.statuses[answer.order_id] = str(answer.status)
+            case IllegalTransition():
+                self.statuses[attempt.write.order_id] = str(answer.current)
+            case DuplicateOrder():
+                self.statuses.setdefault(attempt.write.order_id, "pending")
 
     def looked(self, look: Look, *, waited: bool) -> None:
         """A client heard an answer to a read."""
@@ -191,6 +208,8 @@ class World:
         self.chaos.spared = ((Cart, core[0]), (Reader, core[1]))
         for node in (self.carts[core[0]], self.readers[core[1]]):
             self._heal(node)
+        if self.rng.random() < 0.5:
+            self.chaos.cut_off_others()
 
     def _heal_all(self) -> None:
         self.chaos.is_over = True
@@ -237,7 +256,8 @@ class World:
     def _check_loops(self) -> None:
         for node in (*self.carts, *self.readers):
             for loop in node.loops:
-                if not node.alive or not loop.done() or (isinstance(node, Reader) and node.consumer.halted):
+                is_meant = node.consumer.halted if isinstance(node, Reader) else node.commit.stopping
+                if not node.alive or not loop.done() or is_meant:
                     continue
                 raise AssertionError(f"{loop.get_name()} ended by itself: {loop.exception()!r}")
 

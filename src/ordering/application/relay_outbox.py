@@ -18,6 +18,7 @@ from ordering.application.group_commit import StoredEvents
 from ordering.application.messages import Acked, NewEvent, PublishResult, Rejected, Unsent
 from ordering.application.outage_gate import NOT_REACHED, OutageGate
 from ordering.application.ports import EventPublisher, Observer, Outbox, RelayLease, Runtime, SchemaIds
+from ordering.application.relay_lead import Lead
 from ordering.application.relay_limits import RelayLimits, Turn
 
 _Ref = tuple[str, int]
@@ -66,7 +67,7 @@ class OutboxRelay:
         self._doubt: str | None = None
         """Why the last event was not taken. A broker that answers may still refuse events (a missing permission), so
         only an acknowledgement ends the doubt while there is an event to try with."""
-        self._leading = False
+        self._lead = Lead(lease, runtime)
         self.store_trouble: str | None = None
         """Why the store did not answer when the relay last asked for the lease; None if it did."""
         self._has_ready, self._has_acked, self._has_news = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -77,13 +78,13 @@ class OutboxRelay:
     @property
     def leading(self) -> bool:
         """Whether this relay holds the lease."""
-        return self._leading
+        return self._lead.held
 
     # ------------------------------------------------------------------ coming in
 
     def offer(self, stored: StoredEvents) -> None:
         """Take freshly committed events over, or leave them to the sweep where evidence or room is missing."""
-        if not self._leading:
+        if not self._lead.held:
             self._has_nudge.set()
             return
         for event, outcome in stored:
@@ -183,7 +184,7 @@ class OutboxRelay:
                 await self._park(event, result.reason)
             else:
                 self._unsent(event, result.reason)
-        if self._leading and self._gate.undeliverable is not None:
+        if self._lead.held and self._gate.undeliverable is not None:
             self._show(self._late())  # an acknowledgement may end the outage: nobody has to wait for the next tick
         self._settle()
 
@@ -213,7 +214,7 @@ class OutboxRelay:
         if self._fault is None:
             self._observer.alarmed("relay.outage", reason=reason)
         self._fault = reason
-        if self._leading:
+        if self._lead.held:
             self._show(reason)
 
     async def _park(self, event: NewEvent, reason: str) -> None:
@@ -260,7 +261,7 @@ class OutboxRelay:
 
     async def _sweep_loop(self) -> None:
         while True:
-            more = await self._sweep() if self._leading and self._fault is None else False
+            more = await self._sweep() if self._lead.held and self._fault is None else False
             if more:
                 await self._runtime.sleep(self._limits.mark_pause_seconds)
                 continue
@@ -321,14 +322,15 @@ class OutboxRelay:
             with contextlib.suppress(BrokerUnavailable, StoreUnavailable):  # deliveries show whether there is trouble
                 await self._recount()
         try:
-            leading = await self._lease.renew(self._late())
-            if leading and not self._leading:
+            led = self._lead.held
+            await self._lead.renew(self._late(), self._fault)
+            if self._lead.held and not led:
                 self._has_news.set()
-                self._observer.changed("relay.leading", topic=self._topic)
-            elif self._leading and not leading:
+                if self._lead.is_news:
+                    self._observer.changed("relay.leading", topic=self._topic)
+            elif led and not self._lead.held:
                 self._step_down()
-            self._leading = leading
-            self._show(self._late() if leading else await self._lease.holders_view())
+            self._show(self._late() if self._lead.held else await self._lead.view(self._fault))
         except StoreUnavailable as error:
             self.store_trouble = error.reason  # commands hear of it from the store itself
         else:

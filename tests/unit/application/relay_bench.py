@@ -79,10 +79,10 @@ class SwitchedSchemas:
 
 
 class SwitchedLease:
-    """RelayLease held by this relay unless ``holder_says`` is set to another holder's word."""
+    """RelayLease held by this relay unless it is not ``mine`` or given back; ``holder_says`` is the holder's word."""
 
     def __init__(self) -> None:
-        self.mine = True
+        self.mine, self.given_back = True, False
         self.broken = False
         self.told: list[str | None] = []
         self.holder_says: str | None = None
@@ -93,13 +93,15 @@ class SwitchedLease:
         if self.broken:
             raise StoreUnavailable("busy")
         self.told.append(deliverable)
+        if self.mine:
+            self.given_back = False
         return self.mine
 
     async def holders_view(self) -> str | None:
-        return self.holder_says
+        return "no relay is running" if self.given_back else self.holder_says
 
     async def release(self) -> None:
-        self.mine = False
+        self.given_back = True
 
     async def nudge(self) -> None:
         self.nudged += 1

@@ -71,6 +71,43 @@ async def test_a_hung_up_broker_is_the_holders_business(bench: RelayBench) -> No
     assert bench.closed is None
 
 
+async def test_a_holder_that_cannot_deliver_lets_others_try(runtime: VirtualRuntime) -> None:
+    """Only its own network may be down: it gives the lease back after five seconds, and follows whoever takes it."""
+    bench = RelayBench(runtime)
+    bench.publisher.unavailable = "connection refused"
+    bench.start()
+    await passing(4)
+    assert bench.relay.leading
+    await passing(2)
+    assert not bench.relay.leading
+    assert bench.lease.given_back
+    bench.lease.mine, bench.lease.given_back = False, False  # another instance has taken it, and can deliver
+    await passing(1)
+    assert bench.closed is None
+    await passing(10)
+    assert not bench.relay.leading
+
+
+async def test_an_only_holder_takes_the_lease_again(runtime: VirtualRuntime) -> None:
+    """Nobody else wanted it: the outage goes on, with its reason, and this is no news every eight seconds."""
+    bench = RelayBench(runtime)
+    bench.publisher.unavailable = "connection refused"
+    bench.start()
+    led = []
+    for _ in range(200):
+        await passing(0.1)
+        assert bench.closed is not None
+        led.append(bench.relay.leading)
+        if len(led) > 10:
+            assert "connection refused" in bench.closed
+    assert 60 < led.count(True) < 160
+    assert bench.observer.names.count("relay.leading") == 1
+    bench.publisher.unavailable = None
+    await passing(0.6)
+    assert bench.relay.leading
+    assert bench.closed is None
+
+
 async def test_a_broker_that_answers_but_refuses_events_stays_an_outage(bench: RelayBench) -> None:
     """The probe succeeds (a missing permission to write shows only in a write), so the event that waits is the proof:
     the gate does not open in between, and opens with its acknowledgement."""
