@@ -56,7 +56,7 @@ _FILLED: Final = (
     "WHERE generation > (SELECT generation FROM {schema}pointer WHERE id = 1)"
 )
 _TAMPER: Final = (
-    "UPDATE {schema}rows SET label = 'tampered' "
+    "UPDATE {rows} SET label = 'tampered' "
     "WHERE key = {key} AND generation = (SELECT generation FROM {schema}pointer WHERE id = 1)"
 )
 Filled = Callable[[], Awaitable[int]]
@@ -215,7 +215,7 @@ def files(data: Path, events: int) -> Iterator[Place]:
         connection = apsw.Connection(str(data / "view.db"))
         connection.set_busy_timeout(10_000)
         try:
-            connection.execute(_TAMPER.format(schema="", key="?"), (order,))
+            connection.execute(_TAMPER.format(rows="rows", schema="", key="?"), (order,))
             assert connection.changes() == 1
         finally:
             connection.close()
@@ -249,7 +249,9 @@ def services(events: int) -> Iterator[Place]:
         async def tamper(order: str) -> None:
             connection = await asyncpg.connect(postgres.url())
             try:
-                done = await connection.execute(_TAMPER.format(schema="ordering_order.", key="$1"), order)
+                done = await connection.execute(
+                    _TAMPER.format(rows="ordering_order.view_rows", schema="ordering_order.", key="$1"), order
+                )
                 assert done == "UPDATE 1", done
             finally:
                 await connection.close()
