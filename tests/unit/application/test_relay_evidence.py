@@ -43,6 +43,24 @@ async def test_an_event_taken_while_the_heads_are_read_is_not_taken_twice(runtim
     assert not bench.running.done()
 
 
+async def test_an_event_that_a_sweep_has_published_is_not_taken_when_it_is_handed_over(runtime: VirtualRuntime) -> None:
+    """A busy process hears of its own commit late: the sweep saw it, and the log has acknowledged it by then."""
+    bench = RelayBench(runtime).start()
+    await passing(1)
+    bench.store.marks_broken = True
+    event = event_of("a", 1)
+    (outcome,) = await bench.store.write([Write("a", 0, event)])
+    await passing(2)
+    assert bench.logged("a") == [1]
+    assert isinstance(outcome, Stored)
+    bench.relay.offer([(event, outcome)])
+    await passing(1)
+    assert bench.logged("a") == [1]
+    bench.store.marks_broken = False
+    await passing(1)
+    assert await bench.unpublished() == []
+
+
 async def test_during_an_outage_fresh_events_wait_in_the_database(runtime: VirtualRuntime) -> None:
     """Nothing is tried event by event against a broker that is known to be away: the probe finds out."""
     bench = RelayBench(runtime, policy=OutagePolicy.ACCEPT).start()
