@@ -14,7 +14,8 @@ TRACE ?=
 LEDGER ?=
 SIZE ?= small
 JOBS ?= 2
-MODE ?= embedded
+MINUTES ?= 10
+RATE ?=
 
 .PHONY: help
 help: ## list the targets
@@ -84,6 +85,11 @@ docs: install ## write docs/api and docs/lifecycle.md anew, which are made from 
 .PHONY: overload
 overload: install ## more work than is allowed, stuck sockets, stops under load (SIZE=small|full MODE=embedded|cluster ARGS="name ...")
 	@$(BIN)/python -m tests.overload --size $(SIZE) --mode $(MODE) $(if $(MUTANT),--mutant $(MUTANT)) $(ARGS)
+
+.PHONY: soak
+soak: install ## half load for minutes, and what the processes hold meanwhile (MINUTES MODE=embedded|cluster RATE MUTANT)
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --mode $(MODE) $(if $(RATE),--rate $(RATE)) \
+	  $(if $(MUTANT),--mutant $(MUTANT)) $(ARGS)
 
 .PHONY: lock
 lock: install ## write both lock files anew from pyproject.toml (ARGS=--upgrade takes newer versions)

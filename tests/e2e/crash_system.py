@@ -50,6 +50,13 @@ class System:
     path: Path
     look: Callable[[Mapping[str, list[Attempt]]], Findings]
     """The checker's findings now."""
+    database: str | None = None
+    """Of both stores, if they are not files."""
+
+    @property
+    def data(self) -> Path:
+        """Where the files of the services are."""
+        return self.path.with_name("data")
 
     @property
     def both(self) -> tuple[Instance, Instance]:
@@ -72,14 +79,19 @@ class System:
 
 
 @contextmanager
-def embedded(build: Path | None = None) -> Iterator[System]:
-    """On files in a temporary folder; ``build`` is a broken build. Nothing of it survives the block."""
+def embedded(build: Path | None = None, **settings: str) -> Iterator[System]:
+    """On files in a temporary folder; ``build`` is a broken build, ``settings`` are more of both services' own.
+    Nothing of it survives the block."""
     with tempfile.TemporaryDirectory(prefix="ordering-crash-") as name:
         folder = Path(name)
         data, path = folder / "data", folder / "ledger.jsonl"
         data.mkdir()
         env = environment(
-            ORDERING_MODE="embedded", ORDERING_DATA_DIR=str(data), ORDERING_LOG_FORMAT="json", PYTHONUNBUFFERED="1"
+            ORDERING_MODE="embedded",
+            ORDERING_DATA_DIR=str(data),
+            ORDERING_LOG_FORMAT="json",
+            PYTHONUNBUFFERED="1",
+            **settings,
         )
         cart, order = (Instance(part, part, env, folder, build) for part in ("cart", "order"))
         try:
@@ -97,4 +109,5 @@ def clustered(parts: Parts, build: Path | None = None) -> Iterator[System]:
     """On Kafka, registry and PostgreSQL, with a topic and a database of its own; ``build`` is a broken build."""
     with parts.trial("crash", build=build) as trial:
         cart, order = trial.cluster.cart(start=False), trial.cluster.order(start=False)
-        yield System(CLUSTER, cart, order, trial.ledger, trial.path, trial.look)
+        database = trial.cluster.database
+        yield System(CLUSTER, cart, order, trial.ledger, trial.path, trial.look, database)

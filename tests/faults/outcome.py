@@ -12,18 +12,21 @@ SLACK = 3.0
 
 @attrs.frozen
 class Limit:
-    """Something that must not be more than this. A time, unless it is a count."""
+    """Something that must not be more than this. A time, unless it is a count: of things, or of ``unit``."""
 
     what: str
     measured: float
     most: float
     count: bool = False
+    unit: str = ""
 
     def holds(self, slack: float = 1.0) -> bool:
         """Whether it was kept; *slack* stretches times, never counts."""
         return self.measured <= self.most * (1.0 if self.count else slack)
 
     def __str__(self) -> str:
+        if self.unit:
+            return f"{self.what} {self.measured:.1f} {self.unit} (at most {self.most:g} {self.unit})"
         if self.count:
             return f"{self.what} {self.measured:.0f} (at most {self.most:.0f})"
         return f"{self.what} {self.measured:.2f} s (at most {self.most:g} s)"
