@@ -65,6 +65,32 @@ def _(_sound: Sound) -> Sound:
     return lambda _self, connection, _durable: connection.pragma("synchronous", "NORMAL")
 
 
+def _silent(_sound: Sound) -> Sound:
+    return lambda _self: None
+
+
+@mutant(
+    "answers-before-the-sync",
+    "H25",
+    at="tests.simulation.ports:SimStore.promise",
+    also={"tests.simulation.disk:Disk.seen": _silent},
+)
+def _(sound: Sound) -> Sound:
+    """The store tells and shows what a power cut may still take."""
+    return _silent(sound)
+
+
+@mutant(
+    "acknowledges-before-the-sync",
+    "H25",
+    at="tests.simulation.ports:SimPublisher.promise",
+    also={"tests.simulation.disk:Disk.seen": _silent},
+)
+def _(sound: Sound) -> Sound:
+    """The log acknowledges and shows what a power cut may still take."""
+    return _silent(sound)
+
+
 class _Deferring:
     """A connection whose transactions take no lock before they need one."""
 
