@@ -188,13 +188,13 @@ def _(_sound: Sound) -> Sound:
 
 
 @mutant(
-    "full-disk-does-not-roll-back",
-    "H27",
+    "refused-does-not-roll-back",
+    "H5",
     at=f"{WRITER}._roll_back",
-    by=f"{DURABLE}::test_a_full_disk_refuses_writes_and_recovers_by_itself",
+    by=f"{SQLITE}::test_an_applications_exception_rolls_back_and_comes_through",
 )
 def _(_sound: Sound) -> Sound:
-    """What a refused transaction has done so far stays open, and comes with the next one."""
+    """What a refused batch has done so far stays open: SQLite rolls back by itself for a full disk, not for a row."""
     return lambda _self, _error: True
 
 

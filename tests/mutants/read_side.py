@@ -177,7 +177,7 @@ def _(_sound: Sound) -> Sound:
     "lost-history-is-skipped",
     "H22",
     at="ordering.adapters.memory.log:MemorySource._require_history",
-    by=f"{CONSUME}::test_lost_history_found_by_a_poll_halts",
+    by=f"{CONSUME}::test_lost_history_halts_instead_of_resetting",
 )
 def _(_sound: Sound) -> Sound:
     """A position that the log no longer has is moved to the next one that it has."""

@@ -33,7 +33,7 @@ def _(_sound: Sound) -> Sound:
     def give_up(self: Sound, _reason: str) -> None:
         for index, result in enumerate(self.results):
             if result is None:
-                self.settle(index, Acked(None))
+                self.settle(index, Acked(0))  # without an offset it would be sent again
 
     return give_up
 
@@ -65,7 +65,7 @@ def _(sound: Sound) -> Sound:
 
     def settle(self: Sound, index: int, result: PublishResult) -> None:
         full = isinstance(result, Unsent) and result.reason == "too many records are under way"
-        sound(self, index, Acked(None) if full else result)
+        sound(self, index, Acked(0) if full else result)
 
     return settle
 
