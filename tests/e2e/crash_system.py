@@ -35,7 +35,7 @@ class Mode:
 
 EMBEDDED = Mode("embedded", freeze=(0.1, 0.6), visible=2.0)
 # A relay that stands still for longer than its lease of 2 s is replaced, if there is another one; a dead member of a
-# consumer group keeps its partitions for its session of 10 s.
+# consumer group keeps its partitions for its session of 6 s.
 CLUSTER = Mode("cluster", freeze=(0.1, 3.0), visible=15.0)
 
 

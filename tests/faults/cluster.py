@@ -19,11 +19,13 @@ from tests.services.processes import free_ports
 PATIENCE = 120.0
 """Seconds until something that must happen counts as not happening: generous, a loaded machine is no failure."""
 OURS = ("ORDERING_", "KAFKA_", "API_", "CART_", "ORDER_", "DATABASE_", "SCHEMA_", "BROKER_", "DEFAULT_CURRENCY")
+UNCOMPILED = "PYTHONDONTWRITEBYTECODE"
+"""With it a source tree is compiled anew at every start, a third of it; what people install is compiled once."""
 
 
 def environment(**settings: str) -> dict[str, str]:
     """The environment of this process without any settings of ours, and these."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)} | settings
+    return {name: value for name, value in os.environ.items() if not name.startswith((*OURS, UNCOMPILED))} | settings
 
 
 def ordering(*arguments: str, env: Mapping[str, str]) -> str:

@@ -17,17 +17,17 @@ from tests.faults.topic import acknowledged
 from tests.services.topics import Topics
 
 PARTITIONS = 3
-SESSION_SECONDS = 10.0
+SESSION_SECONDS = 6.0
 """How long a dead member keeps its partitions."""
 BROKER_SESSION_SECONDS = 45.0
 """The same under the protocol of KIP-848, where it is the broker's setting."""
 STALL_SECONDS = 10.0
-TAKEN_OVER_SECONDS = 15.0
+TAKEN_OVER_SECONDS = 11.0
 """The session, and one round of the group after it."""
 UNDISTURBED_SECONDS = 3.0
 """How long the survivors' own partitions may stand still meanwhile."""
 ANSWER_SECONDS = 2.0
-LOST_SECONDS = 15.0
+LOST_SECONDS = 10.0
 """How long a frozen member is frozen: longer than its session."""
 
 

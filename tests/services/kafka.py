@@ -37,11 +37,11 @@ _SETTINGS = {
     # A killed broker must wait for its own old session before it is let in again; 9 s by default.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
-    # Members under KIP-848 have the broker's session (45 s by default): here the same 10 s as classic members have.
+    # Members under KIP-848 have the broker's session (45 s by default): here the same 6 s as classic members have.
     "group.consumer.min.session.timeout.ms": "6000",
-    "group.consumer.session.timeout.ms": "10000",
+    "group.consumer.session.timeout.ms": "6000",
     "group.consumer.min.heartbeat.interval.ms": "1000",
-    "group.consumer.heartbeat.interval.ms": "3000",
+    "group.consumer.heartbeat.interval.ms": "1500",
     "num.partitions": "3",
     # Tests write records of other times; the broker's own retention would soon delete them.
     "log.retention.ms": "-1",

@@ -347,8 +347,11 @@ class OutboxRelay:
 
     async def _probe(self) -> None:
         try:
-            await self._publisher.probe()
-            await self._schema_ids.id_of(self._schema)
+            for answer in await asyncio.gather(
+                self._publisher.probe(), self._schema_ids.id_of(self._schema), return_exceptions=True
+            ):
+                if isinstance(answer, BaseException):
+                    raise answer
             await self._recount()
             if self._start_check is not None:
                 await self._start_check()

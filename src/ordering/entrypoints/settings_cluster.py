@@ -60,7 +60,7 @@ class ClusterSettings:
         "KAFKA_GROUP_INSTANCE_ID",
         text(),
         None,
-        "static membership: one fixed name per instance; a restart within the session (10 s; with `consumer` the "
+        "static membership: one fixed name per instance; a restart within the session (6 s; with `consumer` the "
         "broker's) then moves no partition",
     )
     kafka_lag_groups: tuple[str, ...] = setting(

@@ -55,10 +55,10 @@ def serve(part: str, inherited: Sequence[str]) -> int:
 
 def _spare_the_collector() -> None:
     """What exists now lives as long as the process, and requests leave hardly any cycles behind: the collector need
-    not look through all of it again and again."""
-    gc.collect()
+    not look through all of it, not even once. It would find less than a megabyte, and clients may be waiting."""
     gc.freeze()
     gc.set_threshold(5_000, 20, 50)
+    gc.enable()
 
 
 def _allow_connections(settings: Settings, observer: ServiceObserver) -> None:

@@ -196,6 +196,20 @@ def test_the_parent_of_serve_all_stays_small() -> None:
     assert heavy & loaded == set()
 
 
+@pytest.mark.process
+def test_a_service_starts_without_what_only_consoles_need() -> None:
+    """Clients wait for a service that starts again: nothing is loaded only because it happens to be installed, and
+    the collector rests meanwhile. It stays off here because the settings refuse the rest of the start."""
+    script = (
+        "import gc, os; os.environ['ORDERING_MODE'] = 'neither'; from ordering.entrypoints.cli import main; "
+        "assert main(['serve', 'cart']) == 2; assert not gc.isenabled()"
+    )
+    loaded = _modules_after(script)
+
+    assert "ordering.entrypoints.container.parts" in loaded
+    assert {"rich.console", "werkzeug.local", "cyclopts", "pygments"} & loaded == set()
+
+
 def _modules_after(script: str) -> set[str]:
     script += "; import sys; print(*sys.modules, file=sys.stderr)"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -122,7 +122,7 @@ class ConfluentRegistry:
                 f"schema {name} is not registered under subject {subject}: run `ordering schemas register`"
             )
         # Every reader will go by what stands under the id, for ever; so do we before the first event carries it.
-        if not is_same(await self._api.schema(found), schema):
+        if not is_same(await self._fetch(found), schema):
             raise RegistryUnavailable(
                 f"the schema registry gives id {found} to schema {name}, and another schema stands under it"
             )

@@ -20,7 +20,11 @@ from ordering.application.failures import Refused
 Client = TypeVar("Client")
 Config = dict[str, Any]
 
-SESSION_MS: Final = 10_000
+SESSION_MS: Final = 6_000
+"""How long a dead member keeps its partitions: no less than brokers allow by default. Heartbeats come from a thread of
+the client's own, whatever the application does, and moving partitions for nothing costs a moment, never an event."""
+HEARTBEAT_MS: Final = 1_500
+"""Three of them may be lost."""
 REPEAT_SECONDS: Final = 30.0
 """How often the client's log may repeat itself: a broker that is down is logged at every attempt otherwise."""
 
@@ -161,7 +165,11 @@ class KafkaConnection:
         fixed: Config = {**_CONSUMER_FIXED, "group.id": group, "group.protocol": protocol.value}
         unfit = _PRODUCER_ONLY
         if protocol is GroupProtocol.CLASSIC:
-            own |= {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": SESSION_MS}
+            own |= {
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": SESSION_MS,
+                "heartbeat.interval.ms": HEARTBEAT_MS,
+            }
         else:
             unfit |= _CLASSIC_ONLY
         if instance_id is not None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from ordering.adapters.kafka.connection import KafkaConnection
 from ordering.adapters.kafka.inquiries import Inquiries
@@ -14,6 +14,7 @@ from ordering.application.failures import BrokerUnavailable
 from ordering.application.messages import Record
 
 READ_SECONDS: Final = 10.0
+POLL_SECONDS: Final = 0.1
 FETCH_MAX: Final = 500
 
 
@@ -29,7 +30,7 @@ class KafkaTail:
         inquiries = Inquiries(self._connection, self._topic)
         try:
             partitions = range((await inquiries.facts()).partitions)
-            begins, ends = await inquiries.begins(partitions), await inquiries.ends(partitions)
+            begins, ends = await asyncio.gather(inquiries.begins(partitions), inquiries.ends(partitions))
         finally:
             await inquiries.close()
         begin = {number: max(begins[number], end - each) for number, end in ends.items() if end > begins[number]}
@@ -47,7 +48,7 @@ class KafkaTail:
             while unread:
                 if time.monotonic() > deadline:
                     raise BrokerUnavailable("the newest records of the log cannot be read in time")
-                for message in consumer.consume(FETCH_MAX, 0.1):
+                for message in _arrived(consumer):
                     error, number = message.error(), message.partition() or 0
                     if error is not None:
                         if error.code() == KafkaError._PARTITION_EOF:
@@ -63,3 +64,9 @@ class KafkaTail:
         finally:
             consumer.close()
         return [record for records in found.values() for record in records]
+
+
+def _arrived(consumer: Consumer) -> list[Message]:
+    """What is there, or comes within a moment: asked for many, the client waits for all of them."""
+    first = consumer.poll(POLL_SECONDS)
+    return [] if first is None else [first, *consumer.consume(FETCH_MAX, 0)]
