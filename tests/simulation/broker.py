@@ -38,11 +38,11 @@ class SimLog(MemoryLog):
         self.foreign[partition, offset] = what
         self.wake()
 
-    def recreate(self) -> None:
+    def recreate(self, partitions: int) -> None:
         """Deleted and made again, empty, under its name."""
         self.made += 1
         self.identity = attrs.evolve(self.identity, topic_id=str(self.made))
-        self.partitions = [[] for _ in self.partitions]
+        self.partitions = [[] for _ in range(partitions)]
         self.begins, self.foreign = {}, {}
         self.disk.promised()
         self.wake()

@@ -183,6 +183,7 @@ class Chaos:
     async def _broker_flaps(self) -> None:
         """Gone and back again, often."""
         if not self.spared:
+            self._outside.saw("script: broker flaps")
             self._outside.broker_down = "all brokers are down"
             await self._pause_of_script()
             self._outside.broker_down = None
@@ -190,6 +191,7 @@ class Chaos:
     async def _store_flaps(self) -> None:
         """The same with the database."""
         if not self.spared:
+            self._outside.saw("script: store flaps")
             self._outside.store_down = True
             await self._pause_of_script()
             self._outside.store_down = False

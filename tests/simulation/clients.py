@@ -2,11 +2,13 @@
 
 import random
 from math import inf
+from types import NoneType
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from ordering.application.commands import Answer, Context
+from ordering.application.failures import NotStored, OutcomeUnknown
 from ordering.application.queries import Details
 from ordering.domain.errors import InvalidInput
 from ordering.domain.inputs import read_change_status, read_place_order
@@ -76,15 +78,17 @@ class Client:
                 return
             if rng.random() < swarm.read:
                 await self._read()
-            else:
-                await self._write()
+                continue
+            await self._write()
+            if self._last is not None and isinstance(self._last.answer, NotStored):
+                await world.runtime.sleep(rng.uniform(0, 0.5))
 
     # ------------------------------------------------------------------ writing
 
     async def _write(self) -> None:
         last, rng = self._last, self._rng
-        if last is not None and last.answer is None and rng.random() < 0.5:
-            write = last.write  # nobody answered: ask again
+        if last is not None and isinstance(last.answer, NotStored | OutcomeUnknown | NoneType) and rng.random() < 0.5:
+            write = last.write  # nobody answered, or not yet: ask again
         elif last is not None and rng.random() < self._swarm.repeat:
             write = self._variation(last.write)
         else:
@@ -95,7 +99,7 @@ class Client:
         rng, swarm = self._rng, self._swarm
         if rng.random() < swarm.malformed:
             return _malformed(rng)
-        key = f"k{rng.randrange(swarm.keys)}" if rng.random() < swarm.keyed else None
+        key = self._world.key() if rng.random() < swarm.keyed else None
         order_id = self._world.order()
         status = self._world.statuses.get(order_id)
         if rng.random() < (0.1 if status else 0.9):

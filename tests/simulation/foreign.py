@@ -13,6 +13,7 @@ from tests.simulation.outside import FOREIGN_ID, Outside
 CODEC: Final = OrderCodec()
 OURS: Final = 1
 """The registry id of our newest schema."""
+STRANGER: Final = b"stranger"
 KINDS: Final = (
     "junk",
     "corrupt",
@@ -39,12 +40,14 @@ class ForeignProducer:
         ours = [one for one in self._log.partitions[partition] if (partition, one.offset) not in self._log.foreign]
         kind = self._rng.choice(KINDS) if ours else self._rng.choice(("junk", "tombstone", "no-key", "stranger"))
         key, value = self._made(kind, ours)
+        if key == STRANGER:  # a key has one partition, also here
+            key = f"stranger-{partition}".encode()
         self._outside.saw(f"foreign.{kind}")
         self._log.insert(partition, key, value, (), kind)
 
     def _made(self, kind: str, ours: list[Record]) -> tuple[bytes | None, bytes | None]:
         one = self._rng.choice(ours) if ours else None
-        key = one.key if one is not None else b"stranger"
+        key = one.key if one is not None else STRANGER
         value = (one.value if one is not None else None) or b""
         made: dict[str, Callable[[], tuple[bytes | None, bytes | None]]] = {
             "junk": lambda: (key, b"junk"),
@@ -56,13 +59,13 @@ class ForeignProducer:
             "unknown-schema": lambda: (key, frame(FOREIGN_ID, unframe(value)[1])),
             "version-conflict": lambda: (key, self._forged([record for record in ours if record.key == key])),
             "resent": lambda: (key, value),
-            "stranger": lambda: (b"stranger", frame(OURS, b"\x00")),
+            "stranger": lambda: (STRANGER, frame(OURS, b"\x00")),
         }
         return made[kind]()
 
     def _other_key(self, key: bytes | None, ours: list[Record]) -> bytes:
         others = [record.key for record in ours if record.key and record.key != key]
-        return self._rng.choice(others) if others else b"stranger"
+        return self._rng.choice(others) if others else STRANGER
 
     def _forged(self, records: list[Record]) -> bytes:
         """The newest version of an order in the log, as another event."""

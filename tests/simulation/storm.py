@@ -51,13 +51,9 @@ class Storm:
             await self._outside.runtime.sleep(self._rng.expovariate(total / self._seconds))
             (name,) = self._rng.choices(list(rates), list(rates.values()))
             if self._outside.weather.rates.get(name):
-                if name in FATES:
-                    del self._acts[name]
+                act = self._acts.pop(name) if name in FATES else self._acts[name]
                 self._outside.saw(name)
-                self._outside.runtime.spawn(self._acts_of(name)(), name=name)
-
-    def _acts_of(self, name: str) -> Callable[[], Awaitable[None]]:
-        return self._acts[name]
+                self._outside.runtime.spawn(act(), name=name)
 
     async def _while(self, longest: float = LONGEST_SECONDS) -> None:
         await self._outside.runtime.sleep(self._rng.choice((self._rng.uniform(0, 0.2), self._rng.uniform(0, longest))))
@@ -115,7 +111,9 @@ class Storm:
         """Retention takes what every reader has read."""
         log, positions = self._outside.log, await self._outside.views.positions(self._outside.log.topic)
         partition = self._rng.randrange(len(log.partitions))
-        log.trim(partition, self._rng.randint(log.begins.get(partition, 0), positions.get(partition, 0)))
+        begin, reached = log.begins.get(partition, 0), positions.get(partition, 0)
+        if begin < reached:
+            log.trim(partition, self._rng.randint(begin, reached))
 
     async def _rebalanced(self) -> None:
         self._outside.group.rebalance()
@@ -135,7 +133,8 @@ class Storm:
     # ------------------------------------------------------------------ fates
 
     async def _recreated(self) -> None:
-        self._outside.log.recreate()
+        log = self._outside.log
+        log.recreate(self._rng.choice((1, len(log.partitions))))
 
     async def _history_lost(self) -> None:
         """Retention takes what has not been read."""

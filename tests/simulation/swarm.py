@@ -32,10 +32,12 @@ class Swarm:
     readers: int
     clients: int
     requests: int
-    orders: int
     width: int
-    """How many of them are worked on at a time."""
-    keys: int
+    """How many orders are worked on at a time."""
+    fresh: float
+    """How many idempotency keys are new ones."""
+    bad: float
+    """How many requests are about an order that no store takes."""
     storm_seconds: float
     think_seconds: float
     tempo: float
@@ -61,16 +63,16 @@ class Swarm:
             liveness=rng.random() < 0.4,
             carts=rng.choice((1, 2, 2, 3)),
             readers=rng.choice((1, 1, 2)),
-            clients=rng.choice((1, 4, 8)),
-            requests=rng.choice((15, 40, 80)),
-            orders=rng.choice((4, 12, 40)),
-            width=1 if script == "hot order" else rng.choice((1, 2, 6, 40)),
-            keys=rng.choice((1, 4, 12)),
+            clients=rng.choice((2, 4, 8)),
+            requests=rng.choice((20, 40, 80)),
+            width=1 if script == "hot order" else rng.choice((1, 2, 6, 20)),
+            fresh=rng.choice((0.3, 0.9)),
+            bad=rng.choice((0.0, 0.02, 0.1)),
             storm_seconds=rng.choice((3.0, 6.0, 10.0)),
-            think_seconds=rng.choice((0.0, 0.02, 0.3, 1.0)),
+            think_seconds=rng.choice((0.0, 0.02, 0.1, 0.3)),
             tempo=rng.choice((0.3, 1.0, 5.0)),
             read=rng.choice((0.0, 0.2, 0.5)),
-            repeat=rng.choice((0.1, 0.3, 0.6)),
+            repeat=rng.choice((0.05, 0.2, 0.5)),
             keyed=rng.choice((0.0, 0.3, 0.8)),
             matched=rng.choice((0.0, 0.3)),
             malformed=rng.choice((0.0, 0.02)),

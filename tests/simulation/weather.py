@@ -6,9 +6,14 @@ from typing import Final
 
 import attrs
 
-RARELY: Final = (0.0, 0.0, 0.01)
-OFTEN: Final = (0.0, 0.0, 0.0, 0.03, 0.25)
-EVENT: Final = (0.0, 0.0, 1.0, 4.0)
+RARELY: Final = (0.0, 0.02, 0.1)
+OFTEN: Final = (0.0, 0.03, 0.25)
+SHARES: Final = (0.05, 0.1, 0.2, 0.5)
+"""How many of all faults a world may have."""
+FATE: Final = 0.08
+FAVOURED: Final = ("log.poisoned", "group.deaf", "registry.no_schema", "registry.forgot", "power.cut_at_server")
+"""What needs something else, too, before it does any harm."""
+EVENT: Final = (0.0, 1.0, 4.0)
 
 CALLS: Final[Mapping[str, tuple[float, ...]]] = {
     "store.busy": OFTEN,
@@ -57,12 +62,12 @@ EVENTS: Final[Mapping[str, tuple[float, ...]]] = {
     "log.down": EVENT,
     "log.leaderless": EVENT,
     "log.grown": EVENT,
-    "log.poisoned": EVENT,
+    "log.poisoned": (3.0, 8.0),
     "log.trimmed": EVENT,
     "group.rebalanced": EVENT,
     "registry.down": EVENT,
     "registry.forgot": (0.0, 0.0, 1.0),
-    "power.cut_at_server": EVENT,
+    "power.cut_at_server": (3.0, 8.0),
 }
 """What happens to everybody for a while: how often in a storm, on average."""
 
@@ -128,11 +133,17 @@ class Weather:
 
     @classmethod
     def drawn(cls, rng: random.Random) -> "Weather":
-        """Each fault is absent, rare or frequent: uniform rates would hide what needs one of them often."""
-        drawn = {name: rng.choice(rates) for name, rates in {**CALLS, **EVENTS}.items()}
-        drawn |= {name: float(rng.random() < 0.02) for name in FATES}
+        """Each fault is absent, rare or frequent, and most are absent: uniform rates would hide what needs one of them
+        often, and where everything fails nothing gets far enough to be broken."""
+        share = rng.choice(SHARES)
+        drawn = {
+            name: rng.choice(rates)
+            for name, rates in {**CALLS, **EVENTS}.items()
+            if rng.random() < (max(share, 0.3) if name in FAVOURED else share)
+        }
+        drawn |= {name: float(rng.random() < FATE) for name in FATES}
         rates = {name: rate for name, rate in drawn.items() if rate}
-        return cls(rates, rng.choice((0.0, 0.01, 0.3)), rng.choice((0.001, 0.02, 0.5)))
+        return cls(rates, rng.choice((0.0, 0.01, 0.3)), rng.choice((0.0, 0.001, 0.02, 0.2)))
 
     def only(self, kept: tuple[str, ...]) -> "Weather":
         """The same, with these faults alone (names or what they begin with)."""

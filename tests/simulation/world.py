@@ -27,6 +27,8 @@ from tests.simulation.weather import FATES
 __all__ = ["Build", "Report", "World", "simulate"]
 
 HEALED_SECONDS: Final = 120
+BAD_ORDER: Final = "bad-order"
+"""An order that no store takes."""
 DONE: Final = ("delivered", "cancelled")
 REBUILT_SECONDS: Final = 120
 CLOCKS_DIFFER_SECONDS: Final = 10
@@ -51,8 +53,8 @@ class World:
         self.outside = outside = Outside(seed)
         self.rng, self.runtime, self.build = outside.rng, outside.runtime, build
         self.swarm = swarm = Swarm.drawn(self.rng)
-        self._moments = self._nodes = self._first = 0
-        self.ids = [f"order-{number}" for number in range(swarm.orders)] + ["bad-order"]
+        self._moments = self._nodes = self._first = self._keys = 0
+        self.ids = ["order-0"]
         self.attempts: list[Attempt] = []
         self.looks: list[Look] = []
         self.statuses: dict[str, str] = {}
@@ -77,12 +79,24 @@ class World:
 
     def order(self) -> str:
         """Any of those that are worked on: one that is done with makes room for the next."""
-        if self.rng.random() < 0.1:
-            return self.rng.choice(self.ids)
-        last = len(self.ids) - 2
-        while self._first < last and self.statuses.get(self.ids[self._first]) in DONE:
+        chance = self.rng.random()
+        if chance < 0.1:
+            return BAD_ORDER if chance < self.swarm.bad else self.rng.choice(self.ids)
+        while self.statuses.get(self.ids[self._first]) in DONE:
             self._first += 1
-        return self.ids[min(self._first + self.rng.randrange(self.swarm.width), last)]
+            self._know(self._first)
+        wanted = self._first + self.rng.randrange(self.swarm.width)
+        self._know(wanted)
+        return self.ids[wanted]
+
+    def key(self) -> str:
+        """An idempotency key: a fresh one, or one that somebody had."""
+        if self.rng.random() < self.swarm.fresh:
+            self._keys += 1
+        return f"k{self._keys if self.rng.random() < 0.8 else self.rng.randint(0, self._keys)}"
+
+    def _know(self, index: int) -> None:
+        self.ids += [f"order-{number}" for number in range(len(self.ids), index + 1)]
 
     def number(self) -> int:
         """A number for one more process."""
@@ -199,7 +213,7 @@ class World:
         """Records of others in a log whose beginning is gone may be taken for what is missing: not both at once. And
         who demands progress must not take it away."""
         fates = FATES if self.swarm.liveness else ()
-        return (*fates, self.rng.choice(("log.poisoned", "log.trimmed")))
+        return (*fates, self.rng.choice(("log.poisoned", "log.trimmed", "log.trimmed", "log.trimmed")))
 
     def _heal_core(self) -> None:
         """The stores, the log, one cart and one reader are well from now on; the rest stays as it is."""
@@ -228,6 +242,9 @@ class World:
         for _ in range(seconds):
             await terminal.unpark()
             await terminal.settle_held()
+            for reader in self.readers:  # the log may be the one again that the read model was filled from
+                if reader.alive and reader.consumer.halted and not self.watch.is_log_lost:
+                    self.crash(reader, 0.0)
             await self.runtime.sleep(1)
             self._check_loops()
             if await self._settled():
@@ -244,7 +261,9 @@ class World:
         behind = {p: (positions.get(p, 0), end) for p, end in ends.items() if positions.get(p, 0) != end}
         stats = await outside.views.stats()
         reading = {} if self.watch.is_log_lost else {"behind": behind, "held": stats.parked or stats.dead_letters}
-        return {"unpublished": (await outside.store.summary()).unpublished, **reading}
+        # A topic that was made anew may lack partitions that orders have.
+        unpublished = (await outside.store.summary()).unpublished if outside.log.made == 1 else 0
+        return {"unpublished": unpublished, **reading}
 
     async def _second_day(self) -> None:
         """What may be trimmed by age goes; the orders stay as they are, and so do the answers about them."""

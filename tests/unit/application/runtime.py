@@ -67,21 +67,37 @@ class VirtualRuntime:
         self._skew = skew
         self.tasks: dict[asyncio.Task[Any], None] = {}
         """What was spawned and still runs, in that order: a set of tasks would differ from run to run."""
+        self._found: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """The first loop this is used on: to ask which one is running costs a system call."""
+        if self._found is None:
+            self._found = asyncio.get_running_loop()
+        return self._found
 
     def now(self) -> int:
-        return MIDNIGHT + self._skew + round(asyncio.get_running_loop().time() * 1e6)
+        return MIDNIGHT + self._skew + round(self._loop.time() * 1e6)
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+        return self._loop.time()
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken = self._loop.create_future()
+        timer = self._loop.call_later(seconds, _wake, woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> Timer:
-        return asyncio.get_running_loop().call_later(seconds, call)
+        return self._loop.call_later(seconds, call)
 
     def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> "asyncio.Task[Any]":
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = self._loop.create_task(work, name=name)
         self.tasks[task] = None
         task.add_done_callback(self.tasks.pop)
         return task
@@ -90,6 +106,11 @@ class VirtualRuntime:
         bits = (self.now() // 1000) << 80 | 7 << 76 | self._random.getrandbits(12) << 64
         digits = f"{bits | 2 << 62 | self._random.getrandbits(62):032x}"
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _wake(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class RecordingObserver:
