@@ -30,6 +30,7 @@ def _(_sound: Sound) -> Sound:
     "H3",
     at="ordering.adapters.postgres.connections:CommitAmbiguous",
     by="tests/integration/test_postgres_store.py::test_an_answer_that_is_cut_off_is_ambiguous",
+    slow=True,
 )
 def _(_sound: Sound) -> Sound:
     """A connection to PostgreSQL that broke while it committed is taken for the server's own refusal."""
@@ -59,6 +60,7 @@ def _(_sound: Sound) -> Sound:
     "H25",
     at=f"{WRITER}._set_durability",
     by=f"{DURABLE}::test_each_create_is_synced_before_its_answer",
+    slow=True,
 )
 def _(_sound: Sound) -> Sound:
     """The WAL is synced at checkpoints only, as SQLite does unless it is told otherwise."""
@@ -74,6 +76,7 @@ def _silent(_sound: Sound) -> Sound:
     "H25",
     at="tests.simulation.ports:SimStore.promise",
     also={"tests.simulation.disk:Disk.seen": _silent},
+    slow=True,
 )
 def _(sound: Sound) -> Sound:
     """The store tells and shows what a power cut may still take."""
@@ -85,6 +88,7 @@ def _(sound: Sound) -> Sound:
     "H25",
     at="tests.simulation.ports:SimPublisher.promise",
     also={"tests.simulation.disk:Disk.seen": _silent},
+    slow=True,
 )
 def _(sound: Sound) -> Sound:
     """The log acknowledges and shows what a power cut may still take."""
@@ -170,6 +174,7 @@ def _(sound: Sound) -> Sound:
     "H26",
     at="ordering.adapters.postgres.schema:_DURABLE",
     by="tests/integration/test_postgres_start.py::test_a_database_that_answers_before_its_commits_are_safe_is_refused",
+    slow=True,
 )
 def _(_sound: Sound) -> Sound:
     """A PostgreSQL that answers before its commits are safe is used as it is."""

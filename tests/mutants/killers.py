@@ -6,14 +6,16 @@ The processes are forked from one that has everything imported, so that a build 
 import contextlib
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import pytest
@@ -22,7 +24,10 @@ from tests.mutants.patching import Mutant
 
 SEEDS: Final = 2_000
 THE_WORLD: Final = "tests/simulation/test_world.py"
-SECONDS: Final = 240.0
+SECONDS: Final = 120.0
+"""How long a broken build may take; one that takes longer was not noticed, it hangs."""
+TAKING_DOWN_SECONDS: Final = 10.0
+MEMORY_BYTES: Final = 2 << 30
 CANNOT_RUN: Final = "its tests cannot run on this machine"
 QUIET: Final = ("-q", "-x", "--no-header", "-p", "no:cacheprovider")
 
@@ -55,22 +60,25 @@ def by_simulation(most: int, first: int = 0) -> Verdict:
 
 
 class _Outcomes:
-    """What the tests of a run came to."""
+    """What the tests of a run came to. ``red`` hears of the first failure when it happens: what comes after it (taking
+    a broken build down) may hang."""
 
-    def __init__(self) -> None:
+    def __init__(self, red: Callable[[str], None]) -> None:
+        self._red = red
         self.failed: list[str] = []
         self.passed = self.skipped = 0
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
             self.failed.append(report.nodeid)
+            self._red(report.nodeid)
         self.passed += report.passed and report.when == "call"
         self.skipped += report.skipped
 
 
-def by_tests(tests: Sequence[str]) -> Verdict:
-    """Whether one of these tests is red, as the production code is now."""
-    outcomes = _Outcomes()
+def by_tests(tests: Sequence[str], told: Callable[[Verdict], None] = lambda _: None) -> Verdict:
+    """Whether one of these tests is red, as the production code is now; ``told`` hears of it at once."""
+    outcomes = _Outcomes(lambda test: told(Verdict(True, None, test)))
     status = pytest.main([*QUIET, *tests], plugins=[outcomes])
     if status == pytest.ExitCode.TESTS_FAILED:
         return Verdict(True, None, outcomes.failed[0] if outcomes.failed else "")
@@ -79,12 +87,6 @@ def by_tests(tests: Sequence[str]) -> Verdict:
     if not outcomes.passed:
         return Verdict(None, None, CANNOT_RUN)
     return Verdict(False, None, f"{outcomes.passed} tests are green")
-
-
-def by_its_killer(mutant: Mutant, most: int = SEEDS) -> Verdict:
-    """Become this broken build, and look."""
-    with mutant.applied():
-        return by_tests(mutant.tests) if mutant.tests else by_simulation(most)
 
 
 def warm_up(tests: Iterable[str]) -> None:
@@ -110,62 +112,99 @@ class Work:
     tests: tuple[str, ...] = ()
     seeds: int = SEEDS
 
-    def do(self) -> Verdict:
-        """The verdict of whoever is asked."""
-        if self.mutant is not None:
-            return by_its_killer(self.mutant, self.seeds)
-        return by_tests(self.tests) if self.tests else by_simulation(self.seeds)
+    def do(self, told: Callable[[Verdict], None]) -> Verdict:
+        """The verdict of whoever is asked; ``told`` may hear of it before everything is taken down."""
+        with self.mutant.applied() if self.mutant else contextlib.nullcontext():
+            tests = self.mutant.tests if self.mutant else self.tests
+            return by_tests(tests, told) if tests else by_simulation(self.seeds)
 
 
 def looked_at(works: Sequence[Work], jobs: int) -> Iterator[tuple[Work, Verdict]]:
-    """All of them, ``jobs`` at a time, in the order they end."""
-    left, running = list(reversed(works)), dict[Any, tuple[Work, Any, float]]()
-    while left or running:
-        while left and len(running) < jobs:
-            work = left.pop()
-            receiver, sender = _FORK.Pipe(duplex=False)
-            process = _FORK.Process(target=_in_its_own_process, args=(work, sender), name=work.name)
-            process.start()
-            sender.close()
-            running[receiver] = work, process, time.monotonic()
-        ready = wait(list(running), timeout=1.0)
-        for receiver, (work, process, began) in list(running.items()):
-            late = time.monotonic() - began > SECONDS
-            if receiver not in ready and not late:
-                continue
-            del running[receiver]
-            verdict = _received(receiver) if receiver in ready else Verdict(None, None, f"not done in {SECONDS:.0f} s")
-            _end(process)
-            yield work, attrs.evolve(verdict, seconds=time.monotonic() - began)
-
-
-def _received(receiver: Connection) -> Verdict:
+    """All of them, ``jobs`` at a time, in the order they end. The processes end with this one, however it ends."""
+    alive = os.pipe()
+    left, running = list(reversed(works)), dict[Connection, _Running]()
     try:
-        verdict: Verdict = receiver.recv()
-    except EOFError:
-        return Verdict(None, None, "its process died")
-    return verdict
+        while left or running:
+            while left and len(running) < jobs:
+                one = _Running(left.pop(), alive)
+                running[one.receiver] = one
+            ready = wait(list(running), timeout=1.0)
+            for receiver, one in list(running.items()):
+                if receiver in ready or one.seconds > SECONDS:
+                    del running[receiver]
+                    verdict = (
+                        one.verdict() if receiver in ready else Verdict(None, None, f"not done in {SECONDS:.0f} s")
+                    )
+                    yield one.work, attrs.evolve(verdict, seconds=one.seconds)
+                    one.end()
+    finally:
+        for one in running.values():
+            one.end(patience=0.0)
+        for end in alive:
+            os.close(end)
 
 
-def _end(process: Any) -> None:  # noqa: ANN401 -- a process of the context
-    """The process, and what its tests started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.join()
-    process.close()
+class _Running:
+    """A process at work, with a folder of its own."""
 
+    def __init__(self, work: Work, alive: tuple[int, int]) -> None:
+        self.work, self._began = work, time.monotonic()
+        self._folder = tempfile.TemporaryDirectory(prefix="mutant-", ignore_cleanup_errors=True)
+        self.receiver, sender = _FORK.Pipe(duplex=False)
+        arguments = work, sender, alive, self._folder.name
+        self._process = _FORK.Process(target=_in_its_own_process, args=arguments, name=work.name)
+        self._process.start()
+        sender.close()
 
-def _in_its_own_process(work: Work, sender: Connection) -> None:
-    os.setsid()
-    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-        tempfile.tempdir = folder
-        said = os.open(Path(folder) / "said", os.O_RDWR | os.O_CREAT)
-        os.dup2(said, 1)
-        os.dup2(said, 2)
-        sys.stdout = sys.stderr = open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._began
+
+    def verdict(self) -> Verdict:
+        """What it said."""
         try:
-            verdict = work.do()
-        except BaseException as error:
-            verdict = Verdict(None, None, f"{type(error).__name__}: {error}")
-    sender.send(verdict)
+            verdict: Verdict = self.receiver.recv()
+        except EOFError:
+            return Verdict(None, None, "its process died")
+        return verdict
+
+    def end(self, patience: float = TAKING_DOWN_SECONDS) -> None:
+        """Let it take down what its tests began, for a while; then end it and everything of its group."""
+        self._process.join(patience)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid or 0, signal.SIGKILL)
+        self._process.join()
+        self._process.close()
+        self.receiver.close()
+        self._folder.cleanup()
+
+
+def _in_its_own_process(work: Work, sender: Connection, alive: tuple[int, int], folder: str) -> None:
+    os.setsid()
+    os.close(alive[1])
+    threading.Thread(target=_end_with, args=(alive[0],), daemon=True).start()
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    tempfile.tempdir = folder
+    said = os.open(Path(folder) / "said", os.O_RDWR | os.O_CREAT)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    sys.stdout = sys.stderr = open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
+    sent: list[Verdict] = []
+
+    def tell(verdict: Verdict) -> None:
+        if not sent:
+            sent.append(verdict)
+            sender.send(verdict)
+
+    try:
+        tell(work.do(tell))
+    except BaseException as error:
+        tell(Verdict(None, None, f"{type(error).__name__}: {error}"))
     os._exit(0)  # whatever threads the tests left
+
+
+def _end_with(alive: int) -> None:
+    """Whoever began this has gone when its end of the pipe has."""
+    os.read(alive, 1)
+    os.killpg(0, signal.SIGKILL)

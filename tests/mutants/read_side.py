@@ -47,7 +47,7 @@ def _(sound: Sound) -> Sound:
     return rewind
 
 
-@mutant("stale-batches-are-dropped", "H17", at=f"{CONSUMER}._apply")
+@mutant("stale-batches-are-dropped", "H17", at=f"{CONSUMER}._apply", slow=True)
 def _(sound: Sound) -> Sound:
     """Takes a lost compare-and-set for somebody else's success."""
 
@@ -118,7 +118,7 @@ def _(sound: Sound) -> Sound:
     return require
 
 
-@mutant("nothing-compared-and-set", "H17", at=f"{GENERATION}._require_expected")
+@mutant("nothing-compared-and-set", "H17", at=f"{GENERATION}._require_expected", slow=True)
 def _(_sound: Sound) -> Sound:
     """Whoever commits last wins, whatever others have stored meanwhile."""
     return lambda _self, _changes: None
@@ -136,7 +136,7 @@ def _(sound: Sound) -> Sound:
     return sound.replace("AND next = ?", "AND next > -1 - ?")
 
 
-@mutant("stale-batch-is-insisted-on", "H17", at=f"{CONSUMER}._apply")
+@mutant("stale-batch-is-insisted-on", "H17", at=f"{CONSUMER}._apply", slow=True)
 def _(sound: Sound) -> Sound:
     """Repeats a stale batch on whatever is stored now, without looking at the positions."""
 

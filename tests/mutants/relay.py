@@ -99,7 +99,7 @@ def _(_sound: Sound) -> Sound:
     return offer
 
 
-@mutant("no-evidence-for-the-hand-off", "H7", "H10", at=f"{RELAY}.offer")
+@mutant("no-evidence-for-the-hand-off", "H7", "H10", at=f"{RELAY}.offer", slow=True)
 def _(sound: Sound) -> Sound:
     """Only the hand-off takes an event for the first in line; sweeps keep to the rule."""
 
@@ -109,7 +109,7 @@ def _(sound: Sound) -> Sound:
     return offer
 
 
-@mutant("always-first-in-line", "H7", at=f"{STORE}._is_first_in_line")
+@mutant("always-first-in-line", "H7", at=f"{STORE}._is_first_in_line", slow=True)
 def _(_sound: Sound) -> Sound:
     """A store whose transaction claims that it saw no unpublished earlier event."""
     return lambda _self, _event: True
@@ -126,7 +126,7 @@ def _(_sound: Sound) -> Sound:
     return lambda _connection, _event: True
 
 
-@mutant("any-acknowledgement-is-evidence", "H7", at=f"{RELAY}.offer")
+@mutant("any-acknowledgement-is-evidence", "H7", at=f"{RELAY}.offer", slow=True)
 def _(sound: Sound) -> Sound:
     """An acknowledged version lets every later one pass, not only the next."""
 
@@ -136,7 +136,7 @@ def _(sound: Sound) -> Sound:
     return offer
 
 
-@mutant("chain-with-a-hole", "H7", at=f"{RELAY}._acknowledged")
+@mutant("chain-with-a-hole", "H7", at=f"{RELAY}._acknowledged", slow=True)
 def _(sound: Sound) -> Sound:
     """Whatever waits behind an event in memory goes next, also if a version between them is missing."""
 
@@ -213,7 +213,7 @@ class _AckedFirst:
         return sorted(await self._real.publish(batch), key=lambda result: not isinstance(result, Acked))
 
 
-@mutant("ack-marks-the-wrong-row", "H11", at=f"{RELAY}._publish")
+@mutant("ack-marks-the-wrong-row", "H11", at=f"{RELAY}._publish", slow=True)
 def _(sound: Sound) -> Sound:
     """So many acknowledgements came, so the first so many of the batch are marked."""
 
@@ -279,7 +279,7 @@ def _(_sound: Sound) -> Sound:
     return park
 
 
-@mutant("parked-order-is-overtaken", "H14", at=f"{STORE}.heads")
+@mutant("parked-order-is-overtaken", "H14", at=f"{STORE}.heads", slow=True)
 def _(_sound: Sound) -> Sound:
     """Only the rejected event waits for its release; the order's next one goes out before it."""
 
@@ -375,6 +375,7 @@ def _(_sound: Sound) -> Sound:
     "H28",
     at="ordering.adapters.postgres.lease:_RENEW",
     by="tests/integration/test_postgres_store.py::test_a_lease_lasts_two_seconds_of_the_databases_clock",
+    slow=True,
 )
 def _(sound: Sound) -> Sound:
     """Who relays is settled for ever, however long it stands still."""

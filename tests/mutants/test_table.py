@@ -1,6 +1,8 @@
 """The table is whole: every hazard has a broken build that somebody notices, or says why it cannot happen here."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,12 @@ def test_every_killer_exists(test: str) -> None:
     file, _, name = test.partition("::")
     text = (ROOT / file).read_text(encoding="utf-8")
     assert re.search(rf"^(async )?def {re.escape(name.partition('[')[0])}\(", text, re.MULTILINE), test
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_a_broken_build_of_every_hazard_is_noticed() -> None:
+    """One build for each hazard, in a process of its own, by its killer; all of them: `make mutants`."""
+    command = [sys.executable, "-m", "tests.mutants", "--quick", "--jobs", "1"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr

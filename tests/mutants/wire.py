@@ -5,6 +5,7 @@ import time
 import zlib
 
 from ordering.adapters.avro.binary import Corrupt
+from ordering.application.failures import RegistryUnavailable
 from ordering.application.messages import Acked, PublishResult, Unsent
 from tests.mutants.patching import Sound, mutant
 
@@ -26,6 +27,7 @@ OUTAGES = "tests/integration/schema_registry/test_outages.py"
     at=f"{BATCH}.give_up",
     by=f"{PUBLISHER}::test_a_producer_that_lost_its_sequence_is_replaced_and_nothing_is_lost",
     patience=10.0,
+    slow=True,
 )
 def _(_sound: Sound) -> Sound:
     """What a producer had under way when it became useless is taken for delivered."""
@@ -44,6 +46,7 @@ def _(_sound: Sound) -> Sound:
     at="ordering.adapters.kafka.publisher:KafkaPublisher._poll",
     by=f"{PUBLISHER}::test_a_producer_that_lost_its_sequence_is_replaced_and_nothing_is_lost",
     patience=5.0,
+    slow=True,
 )
 def _(sound: Sound) -> Sound:
     """A producer that lost its sequence is used on."""
@@ -142,6 +145,7 @@ def _(_sound: Sound) -> Sound:
     at="ordering.adapters.kafka.fetching:STALL_SECONDS",
     by="tests/integration/test_kafka_source.py::"
     "test_a_slow_application_keeps_its_partitions_and_gets_every_record_once",
+    slow=True,
 )
 def _(_sound: Sound) -> Sound:
     """While the application takes nothing, nobody polls, and the broker gives the partitions to others."""
@@ -207,12 +211,12 @@ def _(sound: Sound) -> Sound:
     at=f"{REGISTRY}:ConfluentRegistry._bounded",
     by=f"{OUTAGES}::test_a_hanging_registry_ends_the_call_in_bounded_time_and_never_blocks_the_loop",
 )
-def _(sound: Sound) -> Sound:
-    """A question to the registry stops everything else in the process until it is given up."""
+def _(_sound: Sound) -> Sound:
+    """A question to a silent registry stops everything else in the process until it is given up."""
 
-    async def bounded(self: Sound, key: Sound, ask: Sound) -> Sound:
+    async def bounded(self: Sound, _key: Sound, _ask: Sound) -> Sound:
         time.sleep(self._api.timeout_seconds)  # noqa: ASYNC251 -- the fault itself
-        return await sound(self, key, ask)
+        raise RegistryUnavailable("the schema registry does not answer in time")
 
     return bounded
 

@@ -260,7 +260,7 @@ def _(sound: Sound) -> Sound:
 # ---------------------------------------------------------------------------------------------- idempotency keys
 
 
-@mutant("answer-outside-the-transaction", at=f"{COMMIT}.submit")
+@mutant("answer-outside-the-transaction", at=f"{COMMIT}.submit", slow=True)
 def _(sound: Sound) -> Sound:
     """The answer to a key is recorded by a transaction of its own, behind the order's."""
 
