@@ -35,6 +35,7 @@ class Chaos:
             self._cut_off,
             self._people,
             self._people,
+            *(() if world.swarm.trims else (self._clock,)),
             *((self._rebuild, self._rebuild, self._rebuild) if world.swarm.rebuilds else ()),
         )
         self._scripts: dict[str | None, Callable[[], Awaitable[None]]] = {
@@ -135,6 +136,12 @@ class Chaos:
             if self._rng.random() < 0.7:
                 await self._world.runtime.sleep(self._rng.uniform(0, 6))
                 node.cut_off = False
+
+    async def _clock(self) -> None:
+        """Somebody sets a wall clock. Not where a world trims by age within seconds, which is meant for days."""
+        if (node := self._victim()) is not None:
+            self._outside.saw("process.clock_set")
+            node.runtime.jump(self._rng.choice((-3600, 3600, 86_000)))
 
     def cut_off_others(self) -> None:
         """All carts that are not spared, for good: they are alive, reach the store, and deliver nothing."""

@@ -1,7 +1,6 @@
 """Those who use the API: they hang up, ask twice, change their mind, and ask to see what they wrote."""
 
 import random
-from math import inf
 from types import NoneType
 from typing import TYPE_CHECKING, Final
 
@@ -9,7 +8,6 @@ import attrs
 
 from ordering.application.commands import Answer, Context
 from ordering.application.failures import NotStored, OutcomeUnknown
-from ordering.application.queries import Details
 from ordering.domain.errors import InvalidInput
 from ordering.domain.inputs import read_change_status, read_place_order
 from ordering.entrypoints.http.headers import if_match
@@ -17,7 +15,9 @@ from ordering.entrypoints.http.requests import once_of
 from ordering.entrypoints.http.strict_json import decode
 from tests.http.api_model import STEPS, Write
 from tests.http.api_writes import BAD_CREATES, BAD_UPDATES
-from tests.simulation.nodes import Cart, Reader
+from tests.simulation.attempts import Attempt, Look
+from tests.simulation.checks import check_list
+from tests.simulation.nodes import TOPIC, Reader
 from tests.simulation.oracle import RENDER, SUCCESS, change, create
 
 if TYPE_CHECKING:
@@ -34,30 +34,6 @@ CARTS: Final = (
     (("I-2", 1, 999),),
     (("I-1", 1, 1),),
 )
-
-
-@attrs.define(eq=False)
-class Attempt:
-    """One write and what its client was told; None if the line went dead. ``began`` and ``ended`` are moments."""
-
-    request_id: str
-    write: Write
-    cart: Cart
-    began: int
-    ended: float = inf
-    answer: Answer | Exception | None = None
-
-
-@attrs.define(eq=False)
-class Look:
-    """One read, as an attempt. ``seen`` is the highest version that anybody had been shown before it began."""
-
-    order_id: str
-    min_version: int
-    began: int
-    seen: int
-    ended: float = inf
-    answer: Details | Exception | None = None
 
 
 class Client:
@@ -77,7 +53,7 @@ class Client:
             if world.is_over:
                 return
             if rng.random() < swarm.read:
-                await self._read()
+                await (self._read() if rng.random() < 0.9 else self._list())
                 continue
             await self._write()
             if self._last is not None and isinstance(self._last.answer, NotStored):
@@ -189,6 +165,24 @@ class Client:
             look.ended = world.moment()
             world.looked(look, waited=wait > 0)
         return look
+
+    async def _list(self) -> None:
+        """All ids of the topic, which must be complete; a log that loses records meanwhile has no end to be up to."""
+        world = self._world
+        watch, log = world.watch, world.outside.log
+        known = [order_id for order_id in watch.events if watch.in_log(order_id)]
+        reader, cuts = self._rng.choice(world.readers), log.disk.power_cuts
+
+        async def ids() -> list[str]:
+            return [key async for page in await reader.ids(TOPIC) for _, key in page]
+
+        answer = await reader.ask(ids, self._patience())
+        if isinstance(answer, Exception):
+            world.refused("list", answer)
+        elif answer is not None:
+            world.outside.saw("list 200")
+            if cuts == log.disk.power_cuts and not (watch.is_log_lost or watch.is_partial):
+                check_list(answer, known)
 
 
 def _malformed(rng: random.Random) -> Write:

@@ -31,6 +31,10 @@ ANSWERS: Final = (
     "read 503 store-unavailable",
     "read 503 overloaded after waiting",
     "read 503 shutting-down after waiting",
+    "list 200",
+    "list 503 read-model-behind",
+    "list 503 broker-unavailable",
+    "list 503 store-unavailable",
 )
 """Every answer of the API, with how it came about."""
 
@@ -75,6 +79,7 @@ WORLD: Final = (
     "process.paused",
     "process.paused_at_port",
     "process.stopped",
+    "process.clock_set",
     "process.cut_off",
     "process.cut_off_for_good",
     "script: broker flaps",

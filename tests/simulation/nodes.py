@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Final, TypeVar
 
-import attrs
-
 from ordering.adapters.avro.codec import OrderCodec
 from ordering.adapters.avro.decoder import OrderEventDecoder
 from ordering.application.change_status import ChangeStatus
@@ -36,25 +34,6 @@ RETENTION: Final = Retention(answers_seconds=28, journal_seconds=28, batch=3, ro
 """Longer than a commit can be in doubt, and than clocks differ."""
 RATE: Final = Decimal("0.02")
 STOP_SECONDS: Final = 1.0
-
-
-@attrs.frozen
-class Build:
-    """The production classes a world is made of; a mutant replaces one of them by a broken one."""
-
-    commit: type[GroupCommit] = GroupCommit
-    relay: type[OutboxRelay] = OutboxRelay
-    consumer: type[EventConsumer] = EventConsumer
-    store: type[SimStore] = SimStore
-    views: type[SimViews] = SimViews
-    gate: type[OutageGate] = OutageGate
-    keys: type[IdempotencyKeys] = IdempotencyKeys
-    recorder: type[ChangeRecorder] = ChangeRecorder
-    place: type[PlaceOrder] = PlaceOrder
-    change: type[ChangeStatus] = ChangeStatus
-    held: type[HeldRecords] = HeldRecords
-    waiters: type[Waiters] = Waiters
-    details: type[OrderDetails] = OrderDetails
 
 
 class Reports:
@@ -86,10 +65,10 @@ class Reports:
 class Cart(Node):
     """A CartService process: commands, group commit, relay."""
 
-    def __init__(self, outside: Outside, number: int, build: Build, swarm: Swarm) -> None:
+    def __init__(self, outside: Outside, number: int, swarm: Swarm) -> None:
         super().__init__(outside, number)
-        rng, runtime, store = outside.rng, self.runtime, build.store(self)
-        self.gate = gate = build.gate(swarm.policy)
+        rng, runtime, store = outside.rng, self.runtime, SimStore(self)
+        self.gate = gate = OutageGate(swarm.policy)
         self.relay_limits = RelayLimits(
             batch_max=rng.choice((1, 3, 512)),
             window_max=rng.choice((2, 8_192)),
@@ -100,7 +79,7 @@ class Cart(Node):
         limits = self.relay_limits
         self.window_max = limits.window_max + limits.batch_max * limits.publishes_at_once
         observer = Reports(outside)
-        self.relay = build.relay(
+        self.relay = OutboxRelay(
             store,
             SimPublisher(self),
             SimRegistry(self),
@@ -118,10 +97,10 @@ class Cart(Node):
             wait_seconds=rng.choice((0.01, 0.5, 10.0, 10.0)),
             resolve_seconds=rng.choice((0.1, 2.0)),
         )
-        self.commit = commit = build.commit(store, runtime, observer, self.relay.offer, self.limits)
-        keys, recorder = build.keys(store), build.recorder(CODEC, runtime, TOPIC, "/sim")
-        self.place = build.place(store, commit, gate, keys, recorder, random.Random(rng.getrandbits(32)))
-        self.change = build.change(store, commit, gate, keys, recorder, CODEC)
+        self.commit = commit = GroupCommit(store, runtime, observer, self.relay.offer, self.limits)
+        keys, recorder = IdempotencyKeys(store), ChangeRecorder(CODEC, runtime, TOPIC, "/sim")
+        self.place = PlaceOrder(store, commit, gate, keys, recorder, random.Random(rng.getrandbits(32)))
+        self.change = ChangeStatus(store, commit, gate, keys, recorder, CODEC)
         self._store = store
         self.loops = [runtime.spawn(commit.run(), name="commit"), runtime.spawn(self.relay.run(), name="relay")]
         if swarm.trims:
@@ -149,16 +128,16 @@ class Cart(Node):
 class Reader(Node):
     """An OrderService process: one consumer, and queries."""
 
-    def __init__(self, outside: Outside, number: int, build: Build, swarm: Swarm) -> None:
+    def __init__(self, outside: Outside, number: int, swarm: Swarm) -> None:
         super().__init__(outside, number)
-        views, limits = build.views(self), ConsumerLimits(batch_max=outside.rng.choice((1, 5, 1_000)))
-        self.waiters = build.waiters(self.runtime, swarm.waiters_max)
+        views, limits = SimViews(self), ConsumerLimits(batch_max=outside.rng.choice((1, 5, 1_000)))
+        self.waiters = Waiters(self.runtime, swarm.waiters_max)
         self.waiters_max = swarm.waiters_max
-        self.details = build.details(views, CODEC, self.waiters, self.runtime, RATE)
+        self.details = OrderDetails(views, CODEC, self.waiters, self.runtime, RATE)
         decoder, source = OrderEventDecoder(SimRegistry(self), CODEC), SimSource(self)
         self.ids = TopicIds(views, source, self.waiters, self.runtime, TOPIC)
-        held = build.held(views, decoder, self.runtime, TOPIC)
-        self.consumer = build.consumer(
+        held = HeldRecords(views, decoder, self.runtime, TOPIC)
+        self.consumer = EventConsumer(
             source, decoder, views, held, self.waiters, self.runtime, Reports(outside), TOPIC, limits
         )
         self.loops = [

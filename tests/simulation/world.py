@@ -12,10 +12,12 @@ from ordering.application.messages import RecordedAnswer
 from ordering.application.queries import Details
 from ordering.domain.errors import IllegalTransition
 from ordering.domain.order import Order
+from tests.simulation.attempts import Attempt, Look
 from tests.simulation.chaos import Chaos
-from tests.simulation.clients import Attempt, Client, Look
-from tests.simulation.invariants import Watch, check_answer, check_answers, check_look, check_rest
-from tests.simulation.nodes import RETENTION, TOPIC, Build, Cart, Reader
+from tests.simulation.checks import check_answer, check_answers, check_look
+from tests.simulation.clients import Client
+from tests.simulation.invariants import Watch, check_rest
+from tests.simulation.nodes import RETENTION, TOPIC, Cart, Reader
 from tests.simulation.oracle import told
 from tests.simulation.people import Rebuilder, Terminal
 from tests.simulation.ports import Node, Outside
@@ -24,7 +26,7 @@ from tests.simulation.storm import Storm
 from tests.simulation.swarm import Swarm
 from tests.simulation.weather import FATES
 
-__all__ = ["Build", "Report", "World", "simulate"]
+__all__ = ["Report", "World", "simulate"]
 
 HEALED_SECONDS: Final = 120
 BAD_ORDER: Final = "bad-order"
@@ -49,9 +51,9 @@ class Report:
 class World:
     """Everything that happens for one seed."""
 
-    def __init__(self, seed: int, build: Build) -> None:
+    def __init__(self, seed: int) -> None:
         self.outside = outside = Outside(seed)
-        self.rng, self.runtime, self.build = outside.rng, outside.runtime, build
+        self.rng, self.runtime = outside.rng, outside.runtime
         self.swarm = swarm = Swarm.drawn(self.rng)
         self._moments = self._nodes = self._first = self._keys = 0
         self.ids = ["order-0"]
@@ -68,7 +70,7 @@ class World:
         self.chaos = Chaos(self)
 
     def _node(self, kind: Any) -> Any:  # noqa: ANN401 -- Cart or Reader
-        return kind(self.outside, self.number(), self.build, self.swarm)
+        return kind(self.outside, self.number(), self.swarm)
 
     # ------------------------------------------------------------------ for the actors
 
@@ -149,9 +151,13 @@ class World:
             self.shown[look.order_id] = max(version, self.shown.get(look.order_id, 0))
         else:
             assert isinstance(answer, Exception)
-            heard = told("GET", answer)
-            self.outside.saw(f"read {heard.status} {heard.code}{' after waiting' if waited else ''}")
+            self.refused("read", answer, " after waiting" if waited else "")
         check_look(look, self.watch)
+
+    def refused(self, what: str, answer: Exception, how: str = "") -> None:
+        """A client heard a refusal of something that changes nothing."""
+        heard = told("GET", answer)
+        self.outside.saw(f"{what} {heard.status} {heard.code}{how}")
 
     def follow(self, tell: Callable[[float, str, tuple[object, ...]], None]) -> None:
         """Hear of everything that goes into the trace: when, what, and its facts."""
@@ -286,12 +292,12 @@ class World:
         await check_rest(self)
 
 
-def simulate(seed: int, build: Build | None = None, begun: Callable[[World], None] = lambda _: None) -> Report:
+def simulate(seed: int, begun: Callable[[World], None] = lambda _: None) -> Report:
     """Run and check one world; ``begun`` is given it before anything happens. Raises AssertionError if a promise is
     broken."""
 
     async def main(loop: SteppingLoop) -> Report:
-        world = World(seed, build or Build())
+        world = World(seed)
         begun(world)
         loop.after_step = world.watch.step
         await world.live()

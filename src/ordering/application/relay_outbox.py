@@ -289,6 +289,8 @@ class OutboxRelay:
             gone.discard((event.aggregate_id, event.version))
             # What was acknowledged or taken while the heads were being read must not be taken a second time.
             if event.aggregate_id not in self._busy and self._acked.get(event.aggregate_id, 0) < event.version:
+                if len(self._busy) >= self._limits.window_max:
+                    return True  # what was committed meanwhile has filled the window
                 self._take(event)
                 self._swept.add(event.aggregate_id)
         if len(rows) == limit:

@@ -79,6 +79,10 @@ class VirtualRuntime:
     def now(self) -> int:
         return MIDNIGHT + self._skew + round(self._loop.time() * 1e6)
 
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock, as an operator may."""
+        self._skew += round(seconds * 1e6)
+
     def monotonic(self) -> float:
         return self._loop.time()
 

@@ -167,6 +167,26 @@ async def test_what_overflows_the_window_waits_in_the_database(runtime: VirtualR
     assert all(bench.logged(f"n{number}") == [1] for number in range(40))
 
 
+async def test_a_sweep_takes_no_more_than_still_fits_when_it_ends(runtime: VirtualRuntime) -> None:
+    """What is committed while the heads are being read has filled the window meanwhile."""
+    bench = RelayBench(runtime, limits=RelayLimits(window_max=5, batch_max=5)).start()
+    await passing(1)
+    bench.store.heads_seconds, bench.publisher.seconds = 0.5, 2
+    await bench.commit(*[f"old{number}" for number in range(5)], offered=False)
+    calls = bench.store.heads_calls
+    while bench.store.heads_calls == calls:
+        await passing(0.05)
+    await bench.commit(*[f"new{number}" for number in range(5)])
+    await passing(0.01)  # these are at the producer
+    await bench.commit(*[f"newer{number}" for number in range(5)])
+    for _ in range(10):
+        await passing(0.1)
+        assert len(bench.relay._busy) <= 5 + 5
+    bench.publisher.seconds = 0.001
+    await passing(30)
+    assert await bench.unpublished() == []
+
+
 async def test_a_chain_that_is_too_long_continues_from_the_database(runtime: VirtualRuntime) -> None:
     """Followers in memory are bounded per aggregate; the rest keeps its order."""
     bench = RelayBench(runtime, limits=RelayLimits(followers_max=3)).start()
