@@ -1,5 +1,7 @@
 """Broken builds of the HTTP edge: bad input, too much of it, and what a status says."""
 
+import json
+
 from ordering.domain.errors import Code
 from tests.mutants.patching import Sound, mutant
 
@@ -9,21 +11,23 @@ HTTP = "ordering.entrypoints.http"
 @mutant(
     "admits-everybody",
     at=f"{HTTP}.admission:Admission._refused",
-    by="tests/http/test_admission.py::test_one_request_too_many_is_refused_and_stores_nothing",
+    by="tests/http/test_admission.py::test_nothing_is_taken_while_the_store_keeps_somebody_waiting",
 )
 def _(_sound: Sound) -> Sound:
-    """There is no limit to the requests in hand."""
+    """Nobody is refused at the door, however long the others have been waiting."""
     return lambda _self, _scope: None
 
 
 @mutant(
     "repeated-keys-are-taken",
-    at=f"{HTTP}.strict_json:_object",
+    at=f"{HTTP}.strict_json:_decode",
     by="tests/http/test_strict_json.py::test_a_repeated_key_is_named",
 )
-def _(_sound: Sound) -> Sound:
+def _(sound: Sound) -> Sound:
     """Of an object that names a key twice the last one counts, as the standard library has it."""
-    return dict
+    ours = sound.__self__
+    numbers = {name: getattr(ours, name) for name in ("parse_int", "parse_float", "parse_constant")}
+    return json.JSONDecoder(**numbers).decode
 
 
 @mutant(
