@@ -1,7 +1,7 @@
 """Named broken builds: copies of the source with one promise broken, which the crash test must catch."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -117,18 +117,12 @@ CAUGHT_AT: Mapping[str, tuple[KillPoint, ...]] = {
 
 def build(name: str, folder: Path, mutants: Mapping[str, Mutant] = MUTANTS) -> Path:
     """Write the broken build into a folder; what to put in front of PYTHONPATH."""
-    mutant = mutants[name]
-    return build_steps(name, folder, (mutant, *mutant.also))
-
-
-def build_steps(name: str, folder: Path, steps: Sequence[Mutant]) -> Path:
-    """The same for a promise that is kept in several places."""
-    copy = folder / "ordering"
+    copy, mutant = folder / "ordering", mutants[name]
     shutil.copytree(SOURCE, copy, symlinks=False, ignore=shutil.ignore_patterns("__pycache__"))
-    for mutant in steps:
-        path = copy / mutant.path
+    for edit in (mutant, *mutant.also):
+        path = copy / edit.path
         text = path.read_text(encoding="utf-8")
-        if text.count(mutant.sound) != 1:
-            raise SystemExit(f"mutant {name} is stale: {mutant.path} does not hold its text exactly once")
-        path.write_text(text.replace(mutant.sound, mutant.broken), encoding="utf-8")
+        if text.count(edit.sound) != 1:
+            raise SystemExit(f"mutant {name} is stale: {edit.path} does not hold its text exactly once")
+        path.write_text(text.replace(edit.sound, edit.broken), encoding="utf-8")
     return folder

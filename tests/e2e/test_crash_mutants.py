@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.crash_mutants import CAUGHT_AT, SOURCE
+from tests.e2e.crash_mutants import CAUGHT_AT, SOURCE, Mutant
 from tests.e2e.crash_mutants import MUTANTS as OF_CRASHES
-from tests.faults.mutants import MUTANTS
+from tests.faults.mutants import MUTANTS as OF_FAULTS
+from tests.overload.mutants import MUTANTS as OF_OVERLOAD
+
+ALL = [*OF_FAULTS.items(), *OF_OVERLOAD.items()]
 
 
-@pytest.mark.parametrize("name", sorted(MUTANTS))
-def test_a_broken_build_finds_its_place(name: str) -> None:
+@pytest.mark.parametrize("mutant", [mutant for _, mutant in ALL], ids=[name for name, _ in ALL])
+def test_a_broken_build_finds_its_place(mutant: Mutant) -> None:
     """Whoever changes that place hears of it here, not in the run that would have needed it."""
-    mutant = MUTANTS[name]
     for edit in (mutant, *mutant.also):
         assert (SOURCE / edit.path).read_text(encoding="utf-8").count(edit.sound) == 1, edit.path
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from ordering.entrypoints.bounds import Bounds
 from ordering.entrypoints.http.admission import Admission, AdmissionLimits, Load
 from ordering.entrypoints.process import listen
-from ordering.entrypoints.protocol import Bounds
 from ordering.entrypoints.server import server_of
 
 pytestmark = pytest.mark.process

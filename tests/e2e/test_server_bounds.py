@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from ordering.entrypoints.bounds import Bounds, Reports
 from ordering.entrypoints.http.admission import SURPLUS
 from ordering.entrypoints.process import listen
-from ordering.entrypoints.protocol import Bounds
 from ordering.entrypoints.server import server_of
 
 pytestmark = pytest.mark.process
@@ -52,10 +52,10 @@ async def refuses(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 
 @asynccontextmanager
 async def serving(
-    bounds: Bounds = IMPATIENT, app: App = app
+    bounds: Bounds = IMPATIENT, app: App = app, reports: Reports | None = None
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to a running server."""
-    server = server_of(app, 1.0, bounds)
+    server = server_of(app, 1.0, bounds, reports=reports or Reports())
     listener = listen("127.0.0.1", 0, "API_PORT")
     address = listener.getsockname()[:2]
     running = asyncio.get_running_loop().create_task(server.serve([listener]))
@@ -127,12 +127,18 @@ async def test_a_request_that_never_ends_is_closed() -> None:
         (b"FOO / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: \x00\r\n\r\n", 400),
         (b"nonsense\r\n\r\n", 400),
+        (b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"GET / HTT", 408),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000, 431),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000 + b"\r\n\r\nnonsense\r\n\r\n", 431),
     ],
 )
 async def test_a_request_that_no_endpoint_sees_is_refused_with_a_problem_document(sent: bytes, status: int) -> None:
-    """Clients find the same members in it as in every other refusal."""
-    async with serving() as (reader, writer):
+    """Clients find the same members in it as in every other refusal, and operators find it counted."""
+    counted: list[tuple[int, str]] = []
+    reports = Reports(refused=lambda *what: counted.append(what))
+    async with serving(reports=reports) as (reader, writer):
         writer.write(sent)
         answer = await reader.read()
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -144,7 +150,9 @@ async def test_a_request_that_no_endpoint_sees_is_refused_with_a_problem_documen
     assert problem["status"] == status
     assert problem["success"] is False
     assert problem["message"] == problem["detail"] != ""
+    assert problem["type"] == f"urn:ordering:problem:{problem['code']}"
     assert problem["errors"] == []
+    assert counted == [(status, problem["code"])]
 
 
 @pytest.mark.parametrize("behind", [b"FOO / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000 + b"\r\n\r\n"])
@@ -253,6 +261,50 @@ async def test_a_client_that_asks_whether_to_send_a_body_is_invited() -> None:
             assert await reader.readexactly(1) == b"3"
 
 
+@pytest.mark.parametrize(
+    "body", [b"Content-Length: 3\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"]
+)
+@pytest.mark.parametrize("pieces", ["whole", "head and body", "bytes"])
+async def test_an_offer_of_another_protocol_is_ignored(body: bytes, pieces: str) -> None:
+    """Java's HTTP client and ``curl --http2`` make one with each request on a new connection. The body counts all the
+    same, and so does the next request behind it."""
+    offer = (
+        b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
+    )
+    sent = (offer + body) * 2
+    head = len(offer) + body.index(b"\r\n\r\n") + 4
+    cuts = {"whole": [], "head and body": [head, head + len(offer + body)], "bytes": range(1, len(sent))}[pieces]
+    async with serving() as (reader, writer):
+        for begin, end in zip([0, *cuts], [*cuts, len(sent)], strict=True):
+            writer.write(sent[begin:end])
+            await writer.drain()
+            await asyncio.sleep(0)
+        for _ in range(2):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            assert await reader.readexactly(1) == b"3"
+
+
+async def test_an_offer_does_not_lift_the_bounds() -> None:
+    """Neither that of the head, nor the deadlines, nor the end that a client asked for."""
+    offer = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: upgrade, close\r\nUpgrade: h2c\r\nContent-Length: 3\r\n"
+
+    assert await status_after(offer + b"X: " + b"x" * 70_000 + b"\r\n\r\nabc") == b"431"
+    assert await status_after(offer + b"\r\nab") == b"408"
+    async with serving() as (reader, writer):
+        writer.write(offer + b"\r\nabc")
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"3")
+
+
+async def test_behind_a_tunnel_that_is_refused_nothing_is_read() -> None:
+    """What comes is meant for somebody else."""
+    async with serving() as (reader, writer):
+        writer.write(b"CONNECT / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = await reader.read()
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 async def test_all_bodies_on_their_way_have_a_limit_together() -> None:
     """Who exceeds it is told to come back; others go on, and what was held is given back."""
     bounds = Bounds(held_bytes=150_000, linger_seconds=0.3)
@@ -290,11 +342,13 @@ async def test_a_refused_request_leaves_its_connection_in_order(size: int) -> No
 
 async def test_a_refused_client_that_sends_on_and_on_is_cut_off() -> None:
     """It had its answer."""
-    async with serving(Bounds(discard_bytes=500_000), refuses) as (reader, writer):
+    cut: list[str] = []
+    async with serving(Bounds(discard_bytes=500_000), refuses, Reports(cut=cut.append)) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
         assert (await reader.readuntil(b"full")).startswith(b"HTTP/1.1 503")
         with pytest.raises(ConnectionError):
             await _send_for_ever(writer)
+    assert cut == ["sends-on"]
 
 
 async def _send_for_ever(writer: asyncio.StreamWriter) -> None:
@@ -335,12 +389,14 @@ async def test_a_client_that_takes_nothing_of_its_answer_is_dropped() -> None:
                 await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
             ended.set()
 
-    async with serving(Bounds(send_seconds=0.3), streams) as (reader, writer):
+    cut: list[str] = []
+    async with serving(Bounds(send_seconds=0.3), streams, Reports(cut=cut.append)) as (reader, writer):
         transport: Any = writer.transport
         transport.pause_reading()
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await asyncio.wait_for(ended.wait(), 30)
         assert not reader.at_eof()
+    assert cut == ["stalled"]
 
 
 async def test_a_connection_too_many_is_told_so_and_one_more_is_closed() -> None:
@@ -353,19 +409,20 @@ async def test_a_connection_too_many_is_told_so_and_one_more_is_closed() -> None
         await app(scope, receive, send)
 
     request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-    async with serving(Bounds(connections=4), noting) as (reader, writer):
+    reasons: list[str] = []
+    async with serving(Bounds(connections=4), noting, Reports(cut=reasons.append)) as (reader, writer):
         address = writer.get_extra_info("peername")
         others = [await asyncio.open_connection(*address) for _ in range(3)]
         for some_reader, some in [(reader, writer), *others]:
             some.write(request)
             await some_reader.readuntil(b"\r\n\r\n")
         surplus_reader, surplus = await asyncio.open_connection(*address)
-        surplus.write(request)
         beyond_reader, beyond = await asyncio.open_connection(*address)
         try:
             cut = await beyond_reader.read() == b""
         except ConnectionError:
             cut = True
+        surplus.write(request)
         answer = await surplus_reader.read()
         for _, each in [*others, (surplus_reader, surplus), (beyond_reader, beyond)]:
             each.close()
@@ -373,3 +430,4 @@ async def test_a_connection_too_many_is_told_so_and_one_more_is_closed() -> None
     assert marked == [False, False, False, False, True]
     assert b"connection: close" in answer
     assert cut
+    assert reasons == ["no-room"]

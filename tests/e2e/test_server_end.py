@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 import pytest
 
+from ordering.entrypoints.bounds import Bounds
 from ordering.entrypoints.process import listen
-from ordering.entrypoints.protocol import Bounds
 from ordering.entrypoints.server import Server, server_of
 
 pytestmark = pytest.mark.process

@@ -114,6 +114,28 @@ async def test_a_loop_that_ends_by_itself_ends_the_service(way: str) -> None:
     assert history == ["stop", "drain", "farewell", "close"]
 
 
+async def test_what_no_endpoint_sees_is_counted() -> None:
+    """Stuck sockets and garbage leave a trace for whoever looks at the metrics."""
+    listener = listen("127.0.0.1", 0, "API_PORT")
+    observer = ServiceObserver(structlog.wrap_logger(structlog.testing.ReturnLogger()))
+    made = Worker(service(), Settings(shutdown_seconds=2.0, head_seconds=0.2), observer, listener)
+    running = asyncio.get_running_loop().create_task(made.run())
+    for sent in (b"nonsense\r\n\r\n", b"GET / HT"):
+        reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+        writer.write(sent)
+        assert (await reader.read()).startswith(b"HTTP/1.1 4")
+        writer.close()
+    observer.cut("stalled")
+    made.end("enough")
+    await running
+    page = (await observer.page.text()).decode()
+
+    assert 'ordering_refusals_total{code="malformed-request"} 1.0' in page
+    assert 'ordering_refusals_total{code="request-timeout"} 1.0' in page
+    assert 'ordering_http_requests_total{method="other",route="other",status="408"} 1.0' in page
+    assert 'ordering_http_connections_cut_total{reason="stalled"} 1.0' in page
+
+
 async def test_the_end_of_the_lifeline_ends_the_service() -> None:
     """The parent is gone, however it went; that is no failure of this service."""
     lifeline, parents = os.pipe()

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.overload", description=__doc__)
     parser.add_argument("--size", choices=["small", "full"], default="small")
     parser.add_argument("--mode", choices=["embedded", "cluster"], default="embedded")
-    parser.add_argument("--mutant", choices=mutants.NAMES, help="a broken build: must end non-zero")
+    parser.add_argument("--mutant", choices=sorted(mutants.MUTANTS), help="a broken build: must end non-zero")
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(SCENARIOS)}; all by default")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in SCENARIOS]

@@ -45,8 +45,8 @@ MUTANTS: dict[str, Mutant] = {
     # The application works on requests whose bodies are not here: stuck-bodies take every place.
     "bodies-take-places": Mutant(
         "entrypoints/protocol.py",
-        "        if cycle is self.cycle and not self._complete:\n",
-        "        if False:\n",
+        "        if not cycle.more_body:\n",
+        "        if True:\n",
     ),
     # A stop drops what is in hand: sigterm.
     "stop-drops-requests": Mutant(
@@ -64,34 +64,30 @@ MUTANTS: dict[str, Mutant] = {
         "        finally:\n            self.in_hand -= 1\n",
         "        finally:\n            self.in_hand -= not send.__self__.disconnected\n",
     ),
-}
-
-_HANGING_UP_CANCELS = (
-    # Each request is known to its connection, which cancels it when it is lost; and the committer is not prepared.
-    Mutant(
+    # Each request is known to its connection, which cancels it when it is lost; and the committer is not prepared:
+    # cut-connections.
+    "hanging-up-cancels": Mutant(
         "entrypoints/protocol.py",
         "        if refused is None:\n            super()._start_asgi_task(cycle, app)\n",
         "        if refused is None:\n            before = set(self.tasks)\n"
         "            super()._start_asgi_task(cycle, app)\n            self.own = set(self.tasks) - before\n",
+        (
+            Mutant(
+                "entrypoints/protocol.py",
+                "        self.closed.set_result(None)\n",
+                "        self.closed.set_result(None)\n"
+                "        for task in getattr(self, 'own', ()):\n            task.cancel()\n",
+            ),
+            Mutant(
+                "application/group_commit.py",
+                "        if not self.answer.done():\n            self.answer.set_result(outcome)\n",
+                "        self.answer.set_result(outcome)\n",
+            ),
+        ),
     ),
-    Mutant(
-        "entrypoints/protocol.py",
-        "        self.closed.set_result(None)\n",
-        "        self.closed.set_result(None)\n"
-        "        for task in getattr(self, 'own', ()):\n            task.cancel()\n",
-    ),
-    Mutant(
-        "application/group_commit.py",
-        "        if not self.answer.done():\n            self.answer.set_result(outcome)\n",
-        "        self.answer.set_result(outcome)\n",
-    ),
-)
-"""A client that hangs up cancels its request between store and answer: cut-connections."""
-
-NAMES = sorted([*MUTANTS, "hanging-up-cancels"])
+}
 
 
 def build(name: str, folder: Path) -> Path:
     """Write the broken build into a folder; what to put in front of PYTHONPATH."""
-    steps = _HANGING_UP_CANCELS if name == "hanging-up-cancels" else (MUTANTS[name],)
-    return crash_mutants.build_steps(name, folder, steps)
+    return crash_mutants.build(name, folder, MUTANTS)

@@ -56,6 +56,9 @@ class Code(StrEnum):
     PAYLOAD_TOO_LARGE = "payload-too-large"
     ROUTE_NOT_FOUND = "route-not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
+    MALFORMED_REQUEST = "malformed-request"
+    REQUEST_TIMEOUT = "request-timeout"
+    HEAD_TOO_LARGE = "head-too-large"
     INTERNAL_ERROR = "internal-error"
 
 

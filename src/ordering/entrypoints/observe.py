@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 
 from ordering.entrypoints.metrics import Figures, Page, Part
+from ordering.entrypoints.metrics.table import OTHER
 from ordering.entrypoints.settings import LogFormat, LogLevel
 
 _LEVELS: Final[Mapping[LogLevel, int]] = {
@@ -82,6 +83,14 @@ class ServiceObserver:
         """A request was answered: method, route, status, seconds, code of the problem document if it was refused."""
         self.serves: Final = self._figures.serves
         """A route exists: method, route, status of its success."""
+
+    def refused_unread(self, status: int, code: str) -> None:
+        """A connection has answered by itself to what never became a request of any route."""
+        self._figures.answered(OTHER, OTHER, status, None, code)
+
+    def cut(self, reason: str) -> None:
+        """A connection was cut off without an answer."""
+        self.counted("connections_cut", of=reason)
 
     def changed(self, what: str, **facts: object) -> None:
         self._logger.info(what, **facts)

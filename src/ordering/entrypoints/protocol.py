@@ -9,79 +9,17 @@ answer.
 """
 
 import asyncio
-import json
-from collections.abc import Callable
 from typing import Any, Final
 
-import attrs
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ordering.application.failures import Overloaded, ShuttingDown
+from ordering.entrypoints.bare_answers import LATE, LEAVING, LONG, NO_SPACE, UNREADABLE, BareAnswer
+from ordering.entrypoints.bounds import NO_ROOM, Bounds, Shared
 from ordering.entrypoints.http.admission import SURPLUS
-from ordering.entrypoints.http.options import BODY_BYTES_MAX
-from ordering.entrypoints.http.problems import refusal
-from ordering.entrypoints.http.replies import Reply
+from ordering.entrypoints.upgrades import head_without_offer
 
-
-def _answer(status: int, title: str, body: bytes, more: bytes = b"") -> bytes:
-    fields = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
-    return b"HTTP/1.1 %d %s\r\n%s%s\r\n%s" % (status, title.encode("ascii"), fields, more, body)
-
-
-def _problem(status: int, title: str, message: str) -> bytes:
-    problem = {"type": "about:blank", "title": title, "status": status, "detail": message}
-    body = json.dumps({**problem, "message": message, "success": False, "errors": []})
-    return _answer(status, title, body.encode("ascii"))
-
-
-_REFUSALS: Final = {
-    400: _problem(400, "Bad Request", "This is no HTTP request that could be read"),
-    408: _problem(408, "Request Timeout", "The request did not arrive in time"),
-    431: _problem(431, "Request Header Fields Too Large", "The request's head is too large"),
-}
-"""Whole answers to requests that no endpoint sees, by status."""
-
-_UNAVAILABLE: Final = "Service Unavailable"
-_RETRY: Final = b"retry-after: 1\r\n"
-_LEAVING: Final = _answer(503, _UNAVAILABLE, refusal(ShuttingDown(), "").body, _RETRY)
-_NO_SPACE: Final = _answer(503, _UNAVAILABLE, refusal(Overloaded("too many bodies are on their way"), "").body, _RETRY)
-
-NO_ROOM: Final = 1.25
-"""So many times the limit of connections are answered, with a refusal; those beyond are closed at once."""
-
-
-@attrs.frozen
-class Bounds:
-    """What one client may make us keep, and for how long (seconds).
-
-    ``head``: from its first byte, or from the connection, to the end of a request's head; ``body``: from there to the
-    request's end; ``send``: how long a client may take nothing of an answer; ``idle``: between two requests;
-    ``linger``: how long, and ``discard_bytes`` how much, is read of a refused request so that its client can read the
-    answer. ``body_bytes``: a body that is longer is not waited for; ``held_bytes``: of all bodies on their way.
-    """
-
-    head_seconds: float = 10.0
-    body_seconds: float = 30.0
-    send_seconds: float = 30.0
-    idle_seconds: float = 75.0
-    linger_seconds: float = 2.0
-    head_bytes: int = 64 * 1024
-    body_bytes: int = BODY_BYTES_MAX
-    held_bytes: int = 64 * 1024 * 1024
-    discard_bytes: int = 4 * 1024 * 1024
-    connections: int = 4_096
-
-
-@attrs.define
-class Shared:
-    """What all connections of a server have in common; ``held_bytes`` of bodies that are on their way now.
-
-    ``admit`` takes a request in hand or answers it at once, by its ASGI scope.
-    """
-
-    bounds: Bounds
-    admit: Callable[[Any], Reply | None] = lambda _scope: None
-    held_bytes: int = 0
+_TUNNEL: Final = b"CONNECT"
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -97,6 +35,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.bounds = self.shared.bounds
         self._in_head = True
         self._head_bytes = 0
+        self._offered = False
         self._complete = True
         self._requests = 0
         self._surplus = False
@@ -118,7 +57,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._surplus = len(self.connections) > self.bounds.connections
         if len(self.connections) > self.bounds.connections * NO_ROOM:
-            transport.abort()
+            self._cut("no-room")
         else:
             self._deadline = self.loop.call_later(self.bounds.head_seconds, self._too_slow)
 
@@ -138,11 +77,12 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._in_head:
             self._head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._deaf:  # by now: the parser's calls decide it
             return  # type: ignore[unreachable]
         if self._in_head and self._head_bytes > self.bounds.head_bytes:
-            self._refuse(431)
+            self._refuse(LONG)
         elif self._complete and not (self._in_head and self._head_bytes):
             self._rest_is_here()
         else:
@@ -151,7 +91,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client takes its answer too slowly; it has to take something of it now and then."""
         super().pause_writing()
-        self._stalled = self.loop.call_later(self.bounds.send_seconds, self.transport.abort)
+        self._stalled = self.loop.call_later(self.bounds.send_seconds, self._cut, "stalled")
 
     def resume_writing(self) -> None:
         """The client took what there was."""
@@ -162,10 +102,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     # ------------------------------------------------------------------ the parser's calls
 
-    def send_400_response(self, msg: str) -> None:
-        """What cannot be parsed: an unknown method, a bad byte."""
-        self._refuse(400)
-
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
@@ -175,13 +111,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self.scope["extensions"] = {SURPLUS: {}}
 
     def on_headers_complete(self) -> None:
-        """Start the request, unless its head came in one large piece that is over the limit."""
+        """Start the request, unless its head came in one large piece that is over the limit. Raises what the parser
+        raises for a target that is none."""
         over = self._head_bytes > self.bounds.head_bytes and self._head_size() > self.bounds.head_bytes
-        self._in_head, self._head_bytes = False, 0
+        self._head_bytes = 0
         if over:
-            self._refuse(431)
+            self._refuse(LONG)
+            return
+        if self.parser.should_upgrade() and self.parser.get_method() != _TUNNEL:
+            self._offered = True
             return
         super().on_headers_complete()
+        self._in_head = False
         if self.leaving or self._surplus:
             self.cycle.keep_alive = False
 
@@ -192,6 +133,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is here as a whole: now it is the application's."""
+        if self._offered:
+            return
         self._complete, self._in_head = True, True
         if not self._deaf:
             super().on_message_complete()
@@ -228,7 +171,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete and self._held is None:
             return
         if not self._complete:
-            self._end_with(_LEAVING)
+            self._end_with(LEAVING)
         elif not self._deaf:
             self.transport.close()
 
@@ -242,6 +185,35 @@ class BoundedProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         self.transport.write_eof()
         self._deadline = self.loop.call_later(self.bounds.linger_seconds, self.transport.abort)
+
+    # ------------------------------------------------------------------ parsing
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser, which stops behind a request that offers another protocol."""
+        rest: bytes | memoryview = data
+        try:
+            while rest and not self._deaf:
+                try:
+                    self.parser.feed_data(rest)
+                    return
+                except HttpParserUpgrade as stopped:
+                    rest = memoryview(rest)[stopped.args[0] :]
+                    self._go_on()
+        except HttpParserError:  # an unknown method, a bad byte
+            if not self._deaf:
+                self._refuse(UNREADABLE)
+
+    def _go_on(self) -> None:
+        if self._deaf:  # it was refused
+            return
+        if not self._offered:  # a tunnel: what comes next is meant for somebody else
+            self.cycle.keep_alive, self._deaf = False, True
+            return
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        self._offered = False
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        self.parser.feed_data(head_without_offer(method, self.url, version, self.headers))
 
     # ------------------------------------------------------------------ bounds
 
@@ -282,7 +254,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if size > self.bounds.body_bytes:
             self._start_unread()
         elif self.shared.held_bytes > self.bounds.held_bytes:
-            self._end_with(_NO_SPACE)
+            self._end_with(NO_SPACE)
         else:
             self.flow.resume_reading()
 
@@ -318,7 +290,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _discard(self, received: int) -> None:
         self._discarded += received
         if self._discarded > self.bounds.discard_bytes:
-            self.transport.abort()
+            self._cut("sends-on")
 
     def _rest_is_here(self) -> None:
         if self._deadline is not None:
@@ -329,24 +301,24 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline = None
         if self._in_head:
             if self._head_bytes or not self._complete:
-                self._refuse(408)
+                self._refuse(LATE)
             else:
                 self.transport.close()
         elif self.pipeline:  # reading is paused until the requests before this one are answered
             self._awaited = 0
             self._await_rest(0)
         else:
-            self._refuse(408)
+            self._refuse(LATE)
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, answer: BareAnswer) -> None:
         """What came, or did not come, is no request: say so and close; the rest is not read."""
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete or self._held is not None:
-            if self._in_head or self._held is not None or status == 431:
-                self._end_with(_REFUSALS[status])
+            if self._in_head or self._held is not None or answer is LONG:
+                self._end_with(answer)
             else:
                 self.close_unread()  # the body of a request that has been answered
-        elif self._in_head or self.pipeline or status == 431:
+        elif self._in_head or self.pipeline or answer is LONG:
             # The request before this one still waits for its answer, and its client would take this for it.
             cycle.keep_alive, self._deaf, self._complete = False, True, False
             cycle.transport = _UnreadTransport(self)
@@ -358,13 +330,19 @@ class BoundedProtocol(HttpToolsProtocol):
             if cycle.response_started:
                 self.transport.abort()
             else:
-                self._end_with(_REFUSALS[status])
+                self._end_with(answer)
 
-    def _end_with(self, answer: bytes) -> None:
+    def _end_with(self, answer: BareAnswer) -> None:
         """Answer on the bare connection and close it."""
         self._let_go()
-        self.transport.write(answer)
+        self.shared.reports.refused(answer.status, answer.code)
+        self.transport.write(answer.sent)
         self.close_unread()
+
+    def _cut(self, reason: str) -> None:
+        """Close it without another word."""
+        self.shared.reports.cut(reason)
+        self.transport.abort()
 
 
 def _done() -> None:

@@ -16,8 +16,9 @@ from typing import Any, Final
 
 import uvicorn
 
+from ordering.entrypoints.bounds import Bounds, Reports, Shared
 from ordering.entrypoints.http.admission import Admission
-from ordering.entrypoints.protocol import BoundedProtocol, Bounds, Shared
+from ordering.entrypoints.protocol import BoundedProtocol
 
 STRAGGLE_SECONDS: Final = 0.05
 """How long requests may be on their way when the end begins: a round trip, and the time to read what has come."""
@@ -159,10 +160,13 @@ def server_of(
     finish_seconds: float,
     bounds: Bounds | None = None,
     on_last: Callable[[], None] = _nothing,
+    reports: Reports | None = None,
 ) -> Server:
     """A server for one application; at the end, requests in hand get ``finish_seconds``."""
     kept = bounds or Bounds()
-    shared = Shared(kept, app.admit) if isinstance(app, Admission) else Shared(kept)
+    shared = Shared(kept, reports=reports or Reports())
+    if isinstance(app, Admission):
+        shared.admit = app.admit
     idle: Any = kept.idle_seconds  # a timer's, so it need not be whole
     config = uvicorn.Config(
         app,

@@ -18,10 +18,10 @@ import uvloop
 
 from ordering.application.failures import StoreUnavailable
 from ordering.entrypoints import container
+from ordering.entrypoints.bounds import NO_ROOM, Bounds, Reports
 from ordering.entrypoints.metrics import Part
 from ordering.entrypoints.observe import ServiceObserver, configure_logging
 from ordering.entrypoints.process import CalledWrongly, StartupError, allow_descriptors, listen
-from ordering.entrypoints.protocol import NO_ROOM, Bounds
 from ordering.entrypoints.server import server_of
 from ordering.entrypoints.service import Service
 from ordering.entrypoints.settings import Settings, load
@@ -123,7 +123,11 @@ class Worker:
         self._began = self._deadline = 0.0
         self._failed = False
         self._server = server_of(
-            service.app, settings.shutdown_seconds * HTTP_SHARE, _bounds(settings), on_last=service.stop
+            service.app,
+            settings.shutdown_seconds * HTTP_SHARE,
+            _bounds(settings),
+            service.stop,
+            Reports(observer.refused_unread, observer.cut),
         )
 
     async def run(self) -> int:

@@ -59,6 +59,9 @@ STATUS_AND_TITLE: Final[dict[Code, tuple[int, str]]] = {
     Code.PAYLOAD_TOO_LARGE: (413, "The request body is too large"),
     Code.ROUTE_NOT_FOUND: (404, "There is nothing at this path"),
     Code.METHOD_NOT_ALLOWED: (405, "The method is not allowed here"),
+    Code.MALFORMED_REQUEST: (400, "This is no HTTP request"),
+    Code.REQUEST_TIMEOUT: (408, "The request did not arrive in time"),
+    Code.HEAD_TOO_LARGE: (431, "The head of the request is too large"),
     Code.INTERNAL_ERROR: (500, "The service failed"),
 }
 
@@ -77,7 +80,7 @@ _OF_HTTP: Final = {
 """Refusals of the framework itself, by status."""
 
 
-def refusal(error: OrderingError | Failure, request_id: str) -> Reply:
+def refusal(error: OrderingError | Failure, request_id: str) -> Problem:
     """The answer to a request that the system refuses."""
     code = Code(error.code)
     body = _problem(code, str(error))
@@ -103,6 +106,11 @@ def framework_refusal(error: HTTPException, request_id: str) -> Reply:
     return _reply(_problem(*_OF_HTTP[error.status_code]), request_id, extra)
 
 
+def unread(code: Code, message: str) -> Problem:
+    """The answer to what never became a request. Nobody could read a request id of its own, so it has none."""
+    return _reply(_problem(code, message), "")
+
+
 def internal_error(request_id: str) -> Reply:
     """The answer to a failure of ours. It says nothing of its cause; the log has that under the request id."""
     message = f"The service failed to answer; quote the request id {request_id} to its operators"
@@ -114,5 +122,5 @@ def _problem(code: Code, message: str) -> ProblemBody:
     return ProblemBody(TYPE_PREFIX + code, title, status, message, code, message)
 
 
-def _reply(body: ProblemBody, request_id: str, extra: Lines = ()) -> Reply:
+def _reply(body: ProblemBody, request_id: str, extra: Lines = ()) -> Problem:
     return Problem(body.status, body.code, encode(body), request_id, extra)

@@ -102,12 +102,23 @@ CAUSES: Final[Mapping[CauseCode, frozenset[Part]]] = {
     CauseCode.PARTITIONS_MISSING: ORDER,
 }
 
+CUTS: Final = ("no-room", "stalled", "sends-on")
+"""Why a connection is cut off, as ``bounds.Reports`` has them."""
+
 COUNTERS: Final[Sequence[Counter]] = (
     Counter(
         "http_refused",
         "ordering_http_turned_away",
         "Requests answered with 503 before anything of them was read, because too much was in hand.",
         BOTH,
+    ),
+    Counter(
+        "connections_cut",
+        "ordering_http_connections_cut",
+        "Connections cut off without an answer, by reason: no room for one more, or its client stood still or sent on.",
+        BOTH,
+        "reason",
+        CUTS,
     ),
     Counter("events_published", "ordering_events_published", "Events that the log has acknowledged.", CART),
     Counter(
