@@ -101,3 +101,28 @@ def test_a_backup_never_writes_over_anything(tmp_path: Path) -> None:
     (tmp_path / "other.part").mkdir()
     with pytest.raises(Refused, match="remove it first"):
         list(container.back_up(data, tmp_path / "other"))
+
+
+def test_a_backup_that_fails_leaves_nothing_in_the_way_of_the_next_one(tmp_path: Path) -> None:
+    """A nightly job goes on by itself once the cause is gone; what was killed half way is for somebody to look at."""
+    data = settings(tmp_path / "data")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/view.db").write_text("this is no database, and long enough to be looked at as one" * 20)
+    for _ in range(2):
+        with pytest.raises(Refused, match="not a database"):
+            list(container.back_up(data, tmp_path / "copy"))
+        assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_where_nothing_lies_in_files_a_backup_says_who_has_one(tmp_path: Path) -> None:
+    """On PostgreSQL there is no file to wait for."""
+    url = "postgresql://ordering@127.0.0.1:1/ordering"
+    cluster = Settings(
+        mode=Mode.CLUSTER,
+        data_dir=tmp_path,
+        database_url=url,
+        kafka_bootstrap_servers="127.0.0.1:1",
+        schema_registry_url="http://127.0.0.1:1",
+    )
+    with pytest.raises(Refused, match=r"nothing of it lies in files.*PostgreSQL"):
+        list(container.back_up(cluster, tmp_path / "copy"))

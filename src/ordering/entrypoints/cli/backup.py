@@ -24,7 +24,7 @@ def back_up(folder: Path) -> int:
         raise StartupError(str(error)) from None
     print(f"done in {time.monotonic() - began:.1f} s: {folder}")
     if settings.effective_mode is Mode.CLUSTER:
-        print("Kafka, the schema registry and PostgreSQL have backups of their own: see docs/operations.md")
+        print(container.ELSEWHERE)
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ordering.application.failures import Refused
 from ordering.entrypoints.container.administration import Migrations, ensure_topic
-from ordering.entrypoints.container.backup import Copied, Told, back_up
+from ordering.entrypoints.container.backup import ELSEWHERE, Copied, Told, back_up
 from ordering.entrypoints.container.contracts import EVENT_SOURCE, openapi_documents, published_schemas
 from ordering.entrypoints.container.embedded import NothingYet, embedded_cart, embedded_order
 from ordering.entrypoints.container.inspection import Inspection, StoreFacts, inspection, sqlite_build
@@ -27,6 +27,7 @@ REFUSALS = (Refused,)
 """What an adapter raises, with one line for people, when a process must not start."""
 
 __all__ = [
+    "ELSEWHERE",
     "EVENT_SOURCE",
     "REFUSALS",
     "Cart",

@@ -8,8 +8,10 @@ copy; so those marks are taken back in the copy, and such events are published o
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import attrs
 
@@ -17,6 +19,8 @@ from ordering.adapters.sqlite import backup, log, store, views
 from ordering.application.failures import Refused
 from ordering.entrypoints.container.embedded import CART_FILE, VIEW_FILE
 from ordering.entrypoints.settings import Mode, Settings
+
+ELSEWHERE: Final = "Kafka, the schema registry and PostgreSQL have backups of their own: see docs/operations.md"
 
 Told = Callable[[int, int], None]
 """Pages done, pages in all."""
@@ -46,19 +50,25 @@ def back_up(settings: Settings, folder: Path, told: Told = lambda _done, _all: N
         versions[events] = log.SCHEMA_VERSION
     if settings.cart_database is None:
         versions[journal] = store.SCHEMA_VERSION
+    if not versions:
+        raise Refused(f"nothing of it lies in files. {ELSEWHERE}")
     there = [source for source in versions if source.is_file()]
     if not there:
         raise Refused(f"there is nothing to copy: no service has made a file in {settings.data_dir} yet")
     part = folder.with_name(f"{folder.name}.part")
     _make(part)
-    since = backup.unpublished(journal, store.SCHEMA_VERSION) if journal in there else None
-    for source, version in versions.items():
-        if source in there:
-            backup.copy(source, version, part / source.name, told)
-            if source == journal and since is not None:
-                backup.forget_marks(part / source.name, since)
-        yield Copied(source.name, (part / source.name).stat().st_size if source in there else 0)
-    _name(part, folder)
+    try:
+        since = backup.unpublished(journal, store.SCHEMA_VERSION) if journal in there else None
+        for source, version in versions.items():
+            if source in there:
+                backup.copy(source, version, part / source.name, told)
+                if source == journal and since is not None:
+                    backup.forget_marks(part / source.name, since)
+            yield Copied(source.name, (part / source.name).stat().st_size if source in there else 0)
+        _name(part, folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)  # the next try must not stumble over it
+        raise
 
 
 def _make(part: Path) -> None:
