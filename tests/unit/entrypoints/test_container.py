@@ -10,6 +10,8 @@ import pytest
 import structlog
 from dependency_injector import containers
 
+from ordering.adapters.sqlite.log import log_path
+from ordering.adapters.sqlite.store import SqliteOrderStore
 from ordering.application.failures import Refused
 from ordering.entrypoints.container import Tools, check_schemas, embedded_cart, embedded_order, memory, service
 from ordering.entrypoints.observe import ServiceObserver
@@ -82,11 +84,29 @@ async def test_a_second_writer_is_refused_in_one_line(tmp_path: Path, observer: 
     await first.exits.aclose()
 
 
+async def test_a_log_that_is_gone_is_not_begun_anew(tmp_path: Path, observer: ServiceObserver) -> None:
+    """Every order's history would begin in its middle. Before the first event there is no log to lose."""
+    settings = Settings(data_dir=tmp_path)
+    first = service("cart", settings, observer)
+    await first.exits.aclose()
+    log_path(tmp_path, settings.topic).unlink()
+    second = service("cart", settings, observer)
+    await second.exits.aclose()
+
+    store = SqliteOrderStore.open(tmp_path / "cart.db")
+    await store.partitions(settings.topic, 3)
+    await store.close()
+    log_path(tmp_path, settings.topic).unlink()
+    with pytest.raises(Refused, match="but there was one"):
+        service("cart", settings, observer)
+    assert not log_path(tmp_path, settings.topic).exists()
+
+
 async def test_tools_do_not_invent_a_data_folder(tmp_path: Path) -> None:
     """Looking at a folder nobody served is a mistake to tell, not an empty answer."""
     tools = Tools(Settings(data_dir=tmp_path / "nothing"))
 
-    with pytest.raises(Refused, match="no service has run"):
+    with pytest.raises(Refused, match="the cart service has not run"):
         _ = tools.store
     await tools.close()
     assert not (tmp_path / "nothing").exists()

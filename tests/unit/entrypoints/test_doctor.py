@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from ordering.adapters.kafka.topics import TopicState
-from ordering.adapters.sqlite.log import SqlitePublisher
+from ordering.adapters.sqlite.log import SqlitePublisher, log_path
 from ordering.adapters.sqlite.store import SqliteOrderStore
 from ordering.adapters.sqlite.views import SqliteViews
 from ordering.application.errors import BrokerUnavailable, StoreUnavailable
@@ -243,7 +243,20 @@ async def test_files_that_are_not_there_are_a_warning(tmp_path: Path) -> None:
     for name, look in {**looks, "lag": stores.lag}.items():
         (finding,) = examine([Check(name, lambda look=look: look(settings))], 20)  # type: ignore[misc]
         assert finding.level is Level.WARN
-        assert "no service has run on this data folder yet" in finding.message
+        assert "service has not run on this data folder yet" in finding.message
+
+
+async def test_a_file_that_was_there_is_a_failure(tmp_path: Path) -> None:
+    """Nobody is told to go on as before a first start when the order store, or the log, is lost."""
+    await filled(tmp_path)
+    looks = {"cart.db": stores.order_store, log_path(tmp_path, TOPIC).name: stores.event_log}
+    for name, look in looks.items():
+        (tmp_path / name).rename(tmp_path / "away")
+        (finding,) = examine([Check(name, lambda look=look: look(embedded(tmp_path)))], 20)  # type: ignore[misc]
+        (tmp_path / "away").rename(tmp_path / name)
+        assert finding.level is Level.FAIL
+        assert f"there is no {tmp_path / name}, but there was one" in finding.message
+        assert "docs/operations.md" in finding.message
 
 
 async def test_looking_changes_no_file_and_leaves_none_behind(tmp_path: Path) -> None:

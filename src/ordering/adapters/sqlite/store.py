@@ -13,6 +13,7 @@ from ordering.adapters.sqlite.rows import EVENT_COLUMNS, event_of
 from ordering.adapters.sqlite.standings import adopt, standings
 from ordering.adapters.sqlite.writes import ANSWER, apply
 from ordering.application.errors import CommitAmbiguous, StoreUnavailable
+from ordering.application.failures import Refused
 from ordering.application.messages import (
     Encoded,
     JournalEntry,
@@ -72,6 +73,18 @@ DELETE FROM journal WHERE seq IN (
 """
 
 T = TypeVar("T")
+
+
+def has_published_to(path: Path, topic: str) -> bool:
+    """Whether the order store at this path, if there is one that can be read, has ever reached the topic's log."""
+    try:
+        reader = open_reader(path, SCHEMA_VERSION)
+    except Refused:
+        return False
+    try:
+        return bool(reader.query(_PARTITIONS, (topic,)))
+    finally:
+        reader.close()
 
 
 class SqliteOrderStore:

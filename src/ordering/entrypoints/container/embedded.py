@@ -7,7 +7,7 @@ from typing import Final
 from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.adapters.sqlite.log import SqlitePublisher, SqliteSource, log_path
 from ordering.adapters.sqlite.positions import SqlitePositions
-from ordering.adapters.sqlite.store import SqliteOrderStore
+from ordering.adapters.sqlite.store import SqliteOrderStore, has_published_to
 from ordering.adapters.sqlite.views import SqliteViews
 from ordering.adapters.system import SystemRuntime
 from ordering.application.failures import Refused
@@ -15,7 +15,7 @@ from ordering.application.group_lag import PositionLag
 from ordering.entrypoints.container.opening import opened
 from ordering.entrypoints.container.parts import Cart, Order, cart_of, order_of
 from ordering.entrypoints.observe import ServiceObserver
-from ordering.entrypoints.settings import Settings
+from ordering.entrypoints.settings import Mode, Settings
 
 CART_FILE: Final = "cart.db"
 VIEW_FILE: Final = "view.db"
@@ -28,7 +28,7 @@ def embedded_cart(settings: Settings, observer: ServiceObserver, exits: AsyncExi
         observer,
         registry=BuiltInRegistry,
         store=lambda: order_store(settings, exits),
-        publisher=lambda: opened(exits, SqlitePublisher.open, settings.log_dir, settings.topic, settings.partitions),
+        publisher=lambda: event_log(settings, exits),
         log_tail=lambda: log_source(settings, exits),
         group_lags=lambda: PositionLag(
             settings.consumer_group,
@@ -56,6 +56,15 @@ def order_store(settings: Settings, exits: AsyncExitStack) -> SqliteOrderStore:
     return opened(exits, SqliteOrderStore.open, settings.cart_dir / CART_FILE)
 
 
+def event_log(settings: Settings, exits: AsyncExitStack) -> SqlitePublisher:
+    """The service's own log: nobody else may write it. Raises Refused, also where a log was that is gone: in a new one
+    every order's history would begin in its middle."""
+    path, journal = log_path(settings.log_dir, settings.topic), settings.cart_dir / CART_FILE
+    if not path.is_file() and has_published_to(journal, settings.topic):
+        raise _lost(path, journal)
+    return opened(exits, SqlitePublisher.open, settings.log_dir, settings.topic, settings.partitions)
+
+
 def read_model(settings: Settings, exits: AsyncExitStack) -> SqliteViews:
     """The service's own read model: nobody else may write it."""
     return opened(exits, SqliteViews.open, settings.order_dir / VIEW_FILE)
@@ -70,40 +79,63 @@ def log_source(settings: Settings, exits: AsyncExitStack, *, traceless: bool = F
 
 def existing_order_store(settings: Settings, exits: AsyncExitStack) -> SqliteOrderStore:
     """The order store beside a running service, for tools. Raises Refused if no service has made it."""
-    return opened(exits, SqliteOrderStore.open, _existing(settings.cart_dir / CART_FILE), exclusive=False)
+    return opened(exits, SqliteOrderStore.open, _order_store(settings), exclusive=False)
 
 
 def existing_read_model(settings: Settings, exits: AsyncExitStack) -> SqliteViews:
     """The read model beside a running service, for tools. Raises Refused if no service has made it."""
-    return opened(exits, SqliteViews.open, _existing(settings.order_dir / VIEW_FILE), exclusive=False)
+    return opened(exits, SqliteViews.open, _read_model(settings), exclusive=False)
 
 
 def order_store_to_look_at(settings: Settings, exits: AsyncExitStack) -> SqliteOrderStore:
     """The order store, running or not, to be looked at without a trace. Raises Refused if no service has made it."""
-    return opened(exits, SqliteOrderStore.look, _existing(settings.cart_dir / CART_FILE))
+    return opened(exits, SqliteOrderStore.look, _order_store(settings))
 
 
 def read_model_to_look_at(settings: Settings, exits: AsyncExitStack) -> SqliteViews:
     """The read model, running or not, to be looked at without a trace. Raises Refused if no service has made it."""
-    return opened(exits, SqliteViews.look, _existing(settings.order_dir / VIEW_FILE))
+    return opened(exits, SqliteViews.look, _read_model(settings))
 
 
 def log_to_look_at(settings: Settings, exits: AsyncExitStack) -> SqliteSource:
-    """The log, to be looked at without a trace. Raises NothingYet."""
-    _existing(log_path(settings.log_dir, settings.topic))
+    """The log, to be looked at without a trace. Raises NothingYet, Refused."""
+    path, journal = log_path(settings.log_dir, settings.topic), settings.cart_dir / CART_FILE
+    if not path.is_file():
+        raise _lost(path, journal) if has_published_to(journal, settings.topic) else _nothing_yet(path, "cart")
     return log_source(settings, exits, traceless=True)
 
 
 def idle_order_store(settings: Settings, exits: AsyncExitStack) -> SqliteOrderStore:
     """The order store while no service runs. Raises Refused if one does, or none has made it."""
-    return opened(exits, SqliteOrderStore.open, _existing(settings.cart_dir / CART_FILE))
+    return opened(exits, SqliteOrderStore.open, _order_store(settings))
 
 
 class NothingYet(Refused):
-    """No service has made this file."""
+    """The service that makes this file has not run yet."""
 
 
-def _existing(path: Path) -> Path:
+def _order_store(settings: Settings) -> Path:
+    path, log = settings.cart_dir / CART_FILE, log_path(settings.log_dir, settings.topic)
+    if path.is_file():
+        return path
+    if settings.effective_mode is Mode.EMBEDDED and log.is_file():
+        raise _lost(path, log)
+    raise _nothing_yet(path, "cart")
+
+
+def _read_model(settings: Settings) -> Path:
+    path = settings.order_dir / VIEW_FILE
     if not path.is_file():
-        raise NothingYet(f"there is no {path}: no service has run on this data folder yet")
+        raise _nothing_yet(path, "order")
     return path
+
+
+def _nothing_yet(path: Path, part: str) -> NothingYet:
+    return NothingYet(f"there is no {path}: the {part} service has not run on this data folder yet")
+
+
+def _lost(path: Path, other: Path) -> Refused:
+    return Refused(
+        f"there is no {path}, but there was one, or {other.name} would not be as it is: it was lost, or moved. "
+        "docs/operations.md tells how to go on (Backup and restore)"
+    )

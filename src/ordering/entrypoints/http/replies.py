@@ -71,6 +71,8 @@ class Problem(Reply):
 
     __slots__ = ("code",)
 
+    code: str
+
     def __init__(self, status: int, code: str, body: bytes, request_id: str, extra: Lines = ()) -> None:
         super().__init__(status, body, request_id, media_type=PROBLEM, extra=extra)
         self.code = code
