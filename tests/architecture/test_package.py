@@ -124,12 +124,12 @@ def free_ports(count: int) -> list[int]:
 
 
 def health(port: int, process: subprocess.Popen[bytes], log: Path) -> dict[str, object]:
-    """Return the answer of /health/ready once it is a good one, within half a minute."""
+    """Return the answer of /health/ready once it is a good one; a start takes its time where others work, too."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5) as answer:
                 return dict(json.load(answer))
-        except (urllib.error.URLError, ConnectionError):
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.05)
     pytest.fail(f"no answer on port {port}, exit status {process.poll()}:\n{log.read_text()}")

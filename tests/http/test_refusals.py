@@ -35,7 +35,8 @@ READS = ["/api/order-details?orderId=x", "/api/getAllOrderIdsFromTopic?topicName
 def test_every_code_has_a_status_and_a_title() -> None:
     """A code without one would be an unexpected 500."""
     assert set(STATUS_AND_TITLE) == set(Code)
-    assert {status for status, _ in STATUS_AND_TITLE.values()} == {400, 404, 405, 409, 412, 413, 422, 500, 503}
+    statuses = {status for status, _ in STATUS_AND_TITLE.values()}
+    assert statuses == {400, 404, 405, 408, 409, 412, 413, 422, 431, 500, 503}
 
 
 def test_every_error_of_the_application_has_a_code_of_the_list() -> None:
