@@ -24,7 +24,7 @@ from tests.mutants.patching import Mutant
 
 SEEDS: Final = 2_000
 THE_WORLD: Final = "tests/simulation/test_world.py"
-SECONDS: Final = 120.0
+SECONDS: Final = 300.0
 """How long a broken build may take; one that takes longer was not noticed, it hangs."""
 TAKING_DOWN_SECONDS: Final = 10.0
 MEMORY_BYTES: Final = 2 << 30

@@ -281,10 +281,12 @@ class World:
     def _check_loops(self) -> None:
         for node in (*self.carts, *self.readers):
             for loop in node.loops:
-                is_meant = node.consumer.halted if isinstance(node, Reader) else node.commit.stopping
-                if not node.alive or not loop.done() or is_meant:
+                if not node.alive or not loop.done():
                     continue
-                raise AssertionError(f"{loop.get_name()} ended by itself: {loop.exception()!r}")
+                fault = None if loop.cancelled() else loop.exception()
+                is_meant = node.consumer.halted if isinstance(node, Reader) else node.commit.stopping
+                assert fault is None, f"{loop.get_name()} ended by itself: {fault!r}"
+                assert is_meant, f"{loop.get_name()} ended by itself"
 
     async def check(self) -> None:
         """All promises, counted on every row."""
