@@ -101,7 +101,6 @@ class SimPublisher:
             return self._give_up(record, "timed out")
         (result,) = await self._append(record)
         if isinstance(result, Rejected):
-            outside.saw("log.no_partition")
             return result
         if outside.strikes("log.doubled"):
             await self._append(record)

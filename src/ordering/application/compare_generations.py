@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from ordering.application.generations import Difference, Figures, HeldPage, Kind, RowsPage
-from ordering.application.messages import HeldRecord, Snapshot, ViewRow, ViewStats
+from ordering.application.messages import DeadReason, HeldRecord, Snapshot, ViewRow, ViewStats
 from ordering.application.patience import Patience
 from ordering.application.ports import Generations, ProjectionStore
 
@@ -73,6 +73,8 @@ class Comparison:
         self.held: Counter[str] = Counter()
         """The rebuilt generation's held records by reason."""
         self.differences: Counter[tuple[str, Kind]] = Counter()
+        self.unreadable = 0
+        """Records that the rebuilt generation holds for a schema that nobody knows, and the live one does not hold."""
 
     async def __call__(self) -> None:
         """Rows, held records, figures. Raises StoreUnavailable, and what ``level`` raises."""
@@ -151,6 +153,7 @@ class Comparison:
             firsts = {await self._first_held(store, letter.key) for store in (self._live, self._rebuilt)}
             fields = fields if place in firsts else ()
         if fields:
+            self.unreadable += theirs is None and ours is not None and ours.reason == DeadReason.UNKNOWN_SCHEMA
             key = f"{place[0]}/{place[1]}" if letter.key is None else letter.key
             self._tell(Difference("dead letter", _kind(theirs, ours), key, fields))
 

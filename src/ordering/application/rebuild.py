@@ -17,6 +17,7 @@ from ordering.application.failures import (
     CommitAmbiguous,
     LogChanged,
     Refused,
+    RegistryUnavailable,
     StalePosition,
     StoreUnavailable,
     WriteRejected,
@@ -98,7 +99,8 @@ class Rebuild:
         """From begin or resume to the end; the report.
 
         Raises RebuildRefused, LogChanged (not the log of this read model), and StoreUnavailable, BrokerUnavailable or
-        CommitAmbiguous if one of these lasts: what was filled stays and the next run goes on with it.
+        CommitAmbiguous if one of these lasts, and RegistryUnavailable if the registry has forgotten what the live
+        generation was read with: what was filled stays and the next run goes on with it.
         """
         began = self._runtime.monotonic()
         await self._claim()
@@ -110,6 +112,7 @@ class Rebuild:
             await self._fill()
             comparison = await self._compare(state.live)
             if not wishes.verify_only:
+                self._require_readable(comparison)
                 await self._flip()
             await self._drop(self._number if wishes.verify_only else state.live, Phase.DROPPING)
         finally:
@@ -286,6 +289,16 @@ class Rebuild:
         return comparison
 
     # ------------------------------------------------------------------ exchanging
+
+    @staticmethod
+    def _require_readable(comparison: Comparison) -> None:
+        """An empty registry, or another one, must not take orders out of sight."""
+        if comparison.unreadable:
+            raise RegistryUnavailable(
+                f"the registry does not know the schemas of {comparison.unreadable} records that the live read model "
+                "could read, so nothing was exchanged: is it the right registry? What was filled is kept; rebuild "
+                "again when it knows them"
+            )
 
     async def _flip(self) -> None:
         self._told(Progress(Phase.FLIPPING, 0, 1))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ordering.application.failures import BrokerUnavailable, LogChanged
+from ordering.application.failures import BrokerUnavailable, LogChanged, RegistryUnavailable
 from ordering.application.generations import Difference, Kind, Phase, Progress
 from ordering.application.messages import Changes, Counter, LogIdentity
 from ordering.application.projection import project
@@ -115,6 +115,36 @@ async def test_every_kind_of_difference_is_named_and_repaired(filled: RebuildBen
     assert (again.differences, again.flipped) == (report.differences, True)
     assert (await filled.rows(), await filled.letters(), await filled.views.stats()) == right
     assert (await filled.rebuild(verify_only=True)).is_equal
+
+
+@pytest.fixture
+async def forgotten(filled: RebuildBench) -> RebuildBench:
+    """Its registry does not know a schema any more that it knew when the live generation was filled."""
+    filled.append("new g:1")
+    filled.decoder.knows_new_of = {"g"}
+    await filled.consume()
+    filled.decoder.knows_new_of = set()
+    return filled
+
+
+async def test_a_registry_that_has_forgotten_a_schema_takes_no_order_out_of_sight(forgotten: RebuildBench) -> None:
+    """Nothing is exchanged; when it knows the schema again, the next run goes on and finds everything equal."""
+    before = await forgotten.rows(), await forgotten.views.stats()
+
+    with pytest.raises(RegistryUnavailable, match="1 records that the live read model could read"):
+        await forgotten.rebuild()
+
+    assert (await forgotten.rows(), await forgotten.views.stats()) == before
+    forgotten.decoder.knows_new_of = {"g"}
+    report = await forgotten.rebuild()
+    assert (report.is_equal, report.flipped, report.resumed) == (True, True, True)
+
+
+async def test_verifying_tells_what_a_forgetful_registry_would_hide(forgotten: RebuildBench) -> None:
+    """It exchanges nothing, so it says everything."""
+    report = await forgotten.rebuild(verify_only=True)
+    assert [(one.what, one.key) for one in forgotten.differences[:2]] == [("row", "g"), ("dead letter", "g")]
+    assert not report.is_equal
 
 
 async def test_what_is_not_on_a_row_is_not_compared(filled: RebuildBench) -> None:
