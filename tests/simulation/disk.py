@@ -47,6 +47,11 @@ class Disk(Generic[S]):
             last = max((at for at, (_, promised) in enumerate(self._unsafe) if promised), default=-1)
             del self._unsafe[: last + 1]
 
+    @property
+    def unsafe(self) -> int:
+        """How many writes a power cut could take now."""
+        return len(self._unsafe)
+
     def cut(self, rng: random.Random) -> tuple[int, int]:
         """The power goes and comes back; how many writes were lost and how many survived although nobody was told."""
         self.power_cuts += 1

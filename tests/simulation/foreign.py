@@ -11,6 +11,7 @@ from ordering.application.messages import Encoded, Record
 from tests.simulation.outside import FOREIGN_ID, Outside
 
 CODEC: Final = OrderCodec()
+STRANGER: Final = b"stranger"
 OURS: Final = 1
 """The registry id of our newest schema."""
 STRANGER: Final = b"stranger"
@@ -35,7 +36,12 @@ class ForeignProducer:
         self._outside, self._rng, self._log = outside, outside.rng, outside.log
 
     async def send(self) -> None:
-        """One record; the kind is drawn."""
+        """A few records, each of a kind that is drawn."""
+        for _ in range(self._rng.choice((1, 1, 3))):
+            self._send_one()
+            await self._outside.runtime.sleep(self._rng.choice((0.0, 0.1)))
+
+    def _send_one(self) -> None:
         partition = self._rng.randrange(len(self._log.partitions))
         ours = [one for one in self._log.partitions[partition] if (partition, one.offset) not in self._log.foreign]
         kind = self._rng.choice(KINDS) if ours else self._rng.choice(("junk", "tombstone", "no-key", "stranger"))
@@ -43,6 +49,8 @@ class ForeignProducer:
         if key == STRANGER:  # a key has one partition, also here
             key = f"stranger-{partition}".encode()
         self._outside.saw(f"foreign.{kind}")
+        if key == STRANGER:
+            key += b"-%d" % partition  # nobody's key is in two partitions
         self._log.insert(partition, key, value, (), kind)
 
     def _made(self, kind: str, ours: list[Record]) -> tuple[bytes | None, bytes | None]:

@@ -52,7 +52,9 @@ class Outside:
         self._hash = hashlib.blake2b(digest_size=16)
         rng = self.rng
         self.weather = Weather.drawn(rng) if weather is None else weather
-        self.power_may_fail = bool(self.weather.rates) and rng.random() < 0.3
+        self.power_may_fail = "power.cut_at_server" in self.weather.rates or (
+            bool(self.weather.rates) and rng.random() < 0.2
+        )
         self.everybody_leads, self.hangs_up = rng.random() < 0.5, rng.random() < 0.5
         self.at_port: Callable[[Node, str], None] = _nothing
         """Told of every call of a node, just before it begins: the world may crash or pause the node here."""

@@ -118,7 +118,7 @@ class SimStore:
 
     async def _land(self, batch: Sequence[Write], cuts: int) -> None:
         outside, landing = self._outside, self._outside.store_landing
-        await outside.runtime.sleep(outside.rng.choice((0.0, outside.rng.uniform(0, 3))))
+        await outside.runtime.sleep(outside.rng.choice((0.0, 1.0, 3.0)) * outside.rng.random())
         try:
             if outside.store_disk.power_cuts == cuts:
                 await self._commit(batch)

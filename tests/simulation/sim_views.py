@@ -71,7 +71,7 @@ class _Faulty:
 
     async def _land(self, act: Callable[[], Awaitable[object]], cuts: int) -> None:
         outside, landing = self._outside, self._outside.views_landing
-        await outside.runtime.sleep(outside.rng.choice((0.0, outside.rng.uniform(0, 3))))
+        await outside.runtime.sleep(outside.rng.choice((0.0, 1.0, 3.0)) * outside.rng.random())
         try:
             if outside.views_disk.power_cuts == cuts:
                 outside.views_disk.writing(promised=True)

@@ -85,8 +85,15 @@ class Storm:
             wake(None)
 
     async def _power_cut(self) -> None:
-        """One server's: its clients live on and see their calls fail."""
-        self._outside.power_cut((self._rng.choice(("store", "log", "views")),))
+        """One server's: its clients live on and see their calls fail. It comes when there is something to lose."""
+        outside, device = self._outside, self._rng.choice(("store", "log", "views"))
+        disk = {"store": outside.store_disk, "log": outside.log.disk, "views": outside.views_disk}[device]
+        enough = self._rng.choice((0, 1, 2, 4))
+        for _ in range(400):
+            if disk.unsafe >= enough:
+                break
+            await outside.runtime.sleep(0.005)
+        outside.power_cut((device,))
 
     # ------------------------------------------------------------------ log, group, registry
 
