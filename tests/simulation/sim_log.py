@@ -103,7 +103,7 @@ class SimPublisher:
         if isinstance(result, Rejected):
             return result
         if outside.strikes("log.doubled"):
-            await self._append(record)
+            outside.runtime.spawn(self._arrive_late(record, self._log.made), name="doubled")
         return Unsent("the acknowledgement was lost") if outside.strikes("log.ack_lost") else result
 
     def _refuses(self, record: OutgoingRecord) -> bool:
@@ -117,13 +117,13 @@ class SimPublisher:
         """Nobody knows: it is nowhere, or arrives some time."""
         outside = self._outside
         outside.saw("log.given_up")
-        if outside.strikes("log.late_append"):
+        if not self._refuses(record) and outside.strikes("log.late_append"):
             outside.runtime.spawn(self._arrive_late(record, self._log.made), name="late append")
         return Unsent(reason)
 
     async def _arrive_late(self, record: OutgoingRecord, made: int) -> None:
-        await self._outside.runtime.sleep(self._outside.rng.uniform(0, LATE))
-        if self._log.made == made and self._log.can_take(record.partition) and not self._refuses(record):
+        await self._outside.runtime.sleep(self._outside.rng.choice((0.0, self._outside.rng.uniform(0, LATE))))
+        if self._log.made == made and self._log.can_take(record.partition):
             await self._append(record)
             self.promise()
 

@@ -8,7 +8,14 @@ import attrs
 
 SHARES: Final = (0.04, 0.1, 0.2, 0.4)
 """How many of all faults a world has at all: many at once hide what needs one of them and otherwise peace."""
-FAVOURED: Final = ("log.poisoned", "group.deaf", "registry.no_schema", "registry.forgot", "power.cut_at_server")
+FAVOURED: Final = (
+    "log.poisoned",
+    "log.trimmed",
+    "group.deaf",
+    "registry.no_schema",
+    "registry.forgot",
+    "power.cut_at_server",
+)
 """What needs something else, too, before it does any harm: every third world has it."""
 RARE: Final = (0.02, 0.2)
 OFTEN: Final = (0.03, 0.25)
