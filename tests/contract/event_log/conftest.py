@@ -102,7 +102,7 @@ class InSimulation:
         self.publisher = SimPublisher(self._node())
 
     async def recreate(self) -> None:
-        self._outside.log.recreate()
+        self._outside.log.recreate(PARTITIONS)
 
     async def close(self) -> None: ...
 
