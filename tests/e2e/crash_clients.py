@@ -9,6 +9,10 @@ from pathlib import Path
 import attrs
 import httpx
 
+from tests.e2e import plain_http
+
+ANSWER_SECONDS = 10.0
+"""How long a client waits for an answer."""
 STEPS = {"pending": "confirmed", "confirmed": "shipped", "shipped": "delivered"}
 
 
@@ -113,7 +117,7 @@ class Client:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop."""
-        async with httpx.AsyncClient(base_url=self._url, timeout=10) as http:
+        async with plain_http.client(self._url, ANSWER_SECONDS) as http:
             while not stop.is_set():
                 if self._pause:
                     await asyncio.sleep(self._random.uniform(0, self._pause))

@@ -14,6 +14,7 @@ import attrs
 import httpx
 
 from ordering.entrypoints.kill_points import KillPoint
+from tests.e2e import plain_http
 from tests.e2e.crash_clients import Client
 from tests.e2e.crash_system import System
 from tests.faults.cluster import PATIENCE, Instance
@@ -118,8 +119,8 @@ class Reaper:
     async def _back(self, order: str, began: float, after: str) -> None:
         cart_url, order_url = self._system.cart.url, self._system.order.url
         async with (
-            httpx.AsyncClient(base_url=cart_url, timeout=PATIENCE) as cart,
-            httpx.AsyncClient(base_url=order_url, timeout=PATIENCE) as orders,
+            plain_http.client(cart_url, PATIENCE) as cart,
+            plain_http.client(order_url, PATIENCE) as orders,
         ):
             created = self._probe.place(cart, order, asyncio.Event())
             await asyncio.gather(created, _told(orders, {200, 404}, orderId=order))
