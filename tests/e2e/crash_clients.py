@@ -1,4 +1,9 @@
-"""The clients of the crash test, and the ledger outside the system that remembers what they were told."""
+"""The clients of the crash test, and the ledger outside the system that remembers what they were told.
+
+They stand for other machines but share this one with the services, and what is measured is how fast those come back:
+so a client rests for up to a tenth of a second before a change, as people's clients do (``tests.faults.load``), and
+speaks HTTP at little cost (``plain_http``). That is still as much as the system bears here while it starts again.
+"""
 
 import asyncio
 import json
