@@ -10,6 +10,8 @@ from ordering.application.generations import Phase, Progress
 Told = Callable[[Progress], None]
 
 LINE_SECONDS: Final = 5.0
+_BAR_WIDTH: Final = 12
+"""With one word for the phase, figures up to a thousand million and the time left it fits into 80 columns."""
 _UNITS: Final = {Phase.FILLING: "events", Phase.COMPARING: "orders", Phase.CLEARING: "rows", Phase.DROPPING: "rows"}
 
 
@@ -31,14 +33,14 @@ def _bars(stream: TextIO) -> Iterator[Told]:
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.progress import Progress as Bars  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description:<40}"), BarColumn(), TextColumn("{task.fields[told]}"))
+    columns = (TextColumn("{task.description:<10}"), BarColumn(_BAR_WIDTH), TextColumn("{task.fields[told]}"))
     with Bars(*columns, TimeRemainingColumn(), console=Console(file=stream)) as bars:
         tasks = {}
         meters: dict[Phase, Meter] = {}
 
         def told(one: Progress) -> None:
             if one.phase not in tasks:
-                tasks[one.phase] = bars.add_task(one.phase, told="")
+                tasks[one.phase] = bars.add_task(one.phase.split()[0], told="")
                 meters[one.phase] = Meter(time.monotonic)
             text = meters[one.phase].text(one, with_end=False)
             bars.update(tasks[one.phase], completed=one.done, total=one.total, told=text)

@@ -1,0 +1,50 @@
+"""How far a long command is, as people see it."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+from ordering.application.generations import Phase, Progress
+from ordering.entrypoints.cli.progress import progress
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_shows_how_many_how_fast_and_how_long_in_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every phase, whatever it is called and however large the log is."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    shown = Terminal()
+    with progress(shown) as told:
+        for phase in Phase:
+            for done in (0, 100_000_000, 200_000_000):
+                told(Progress(phase, done, 200_000_000))
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", shown.getvalue())
+
+    assert "…" not in last
+    assert re.search(r"200,000,000 of 200,000,000 events, [\d,]+/s", last)
+    assert re.search(r"\d:\d\d:\d\d", last)
+    for word in ("removing", "filling", "comparing", "exchanging"):
+        assert word in last
+
+
+def test_where_nobody_watches_a_phase_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """In full words."""
+    shown = io.StringIO()
+    with progress(shown) as told:
+        told(Progress(Phase.FILLING, 0, 10))
+        told(Progress(Phase.FILLING, 10, 10))
+        told(Progress(Phase.FLIPPING, 0, None))
+    lines = shown.getvalue().splitlines()
+
+    assert re.fullmatch(r"filling the new generation: 10 of 10 events, [\d,]+/s", lines[0])
+    assert lines[1:] == ["exchanging them"]
+    assert capsys.readouterr() == ("", "")
