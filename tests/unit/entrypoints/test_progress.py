@@ -36,6 +36,22 @@ def test_a_bar_shows_how_many_how_fast_and_how_long_in_eighty_columns(monkeypatc
         assert word in last
 
 
+def test_bars_keep_nothing_from_a_file_that_the_answer_goes_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`ordering rebuild > report` at a terminal: the differences belong into the report, in whole lines."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    line, shown = "row different: " + "x" * 200, Terminal()
+    with progress(shown) as told:
+        told(Progress(Phase.COMPARING, 0, 10))
+        print(line)
+        told(Progress(Phase.COMPARING, 10, 10))
+
+    assert capsys.readouterr().out == line + "\n"
+    assert "row different" not in shown.getvalue()
+
+
 def test_where_nobody_watches_a_phase_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     """In full words."""
     shown = io.StringIO()

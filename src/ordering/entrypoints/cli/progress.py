@@ -1,5 +1,6 @@
 """How far a long command is: a bar where people look at a terminal, else a line every few seconds."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,7 +35,9 @@ def _bars(stream: TextIO) -> Iterator[Told]:
     from rich.progress import Progress as Bars  # noqa: PLC0415
 
     columns = (TextColumn("{task.description:<10}"), BarColumn(_BAR_WIDTH), TextColumn("{task.fields[told]}"))
-    with Bars(*columns, TimeRemainingColumn(), console=Console(file=stream)) as bars:
+    # What is printed meanwhile goes above the bars, but only where it would have gone to a terminal anyway.
+    both = sys.stdout.isatty()
+    with Bars(*columns, TimeRemainingColumn(), console=Console(file=stream), redirect_stdout=both) as bars:
         tasks = {}
         meters: dict[Phase, Meter] = {}
 
