@@ -22,6 +22,7 @@ from ordering.entrypoints import container
 from ordering.entrypoints.doctor import cluster, machine, stores
 from ordering.entrypoints.doctor.configured import settings_of
 from ordering.entrypoints.doctor.findings import Check, Finding, Level, examine
+from ordering.entrypoints.doctor.report import checks_for
 from ordering.entrypoints.settings import OPTIONS, Mode, Settings
 from tests.contract.order_store.samples import write
 from tests.contract.read_model.samples import changes, letter, row
@@ -92,6 +93,23 @@ def test_a_check_that_hangs_or_breaks_fails_alone_and_in_one_line() -> None:
     ]
     assert found[0].hint == "h"
     assert found[1].hint == "do this"
+
+
+def test_what_cannot_be_reached_is_named_without_its_secrets() -> None:
+    """Whoever reads the report sees at which address nobody answered."""
+    settings = Settings(
+        mode=Mode.CLUSTER,
+        kafka_bootstrap_servers="broker:9092",
+        schema_registry_url="https://someone:hidden@registry:8081/v7",
+        database_url="postgresql://someone:hidden@db:5432/orders",
+    )
+    hints = {check.name: check.hint for check in checks_for(settings)}
+
+    assert "KAFKA_BOOTSTRAP_SERVERS=broker:9092" in hints["kafka"]
+    assert "https://***@registry:8081/v7" in hints["registry"]
+    assert "postgresql://***@db:5432/orders" in hints["order store"]
+    assert "postgresql://***@db:5432/orders" in hints["read model"]
+    assert "hidden" not in str(hints)
 
 
 # ---------------------------------------------------------------------------------------------- settings

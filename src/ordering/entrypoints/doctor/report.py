@@ -8,6 +8,7 @@ from ordering.entrypoints.doctor import cluster, machine, stores
 from ordering.entrypoints.doctor.configured import settings_of
 from ordering.entrypoints.doctor.findings import Check, Finding, examine
 from ordering.entrypoints.settings import Mode, Settings
+from ordering.entrypoints.settings_values import mask
 
 SECONDS: Final = 15.0
 """How long one check may take; all run at the same time."""
@@ -35,9 +36,15 @@ def checks_for(settings: Settings) -> Sequence[Check]:
     if settings.effective_mode is Mode.CLUSTER:
         checks += [
             Check(
-                "kafka", partial(cluster.kafka, settings), "KAFKA_BOOTSTRAP_SERVERS and KAFKA_... say how to reach it"
+                "kafka",
+                partial(cluster.kafka, settings),
+                f"KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers} and KAFKA_... say how to reach it",
             ),
-            Check("registry", partial(cluster.registry, settings), "SCHEMA_REGISTRY_... says how to reach it"),
+            Check(
+                "registry",
+                partial(cluster.registry, settings),
+                f"SCHEMA_REGISTRY_URL={mask(settings.schema_registry_url)} and SCHEMA_REGISTRY_... say how to reach it",
+            ),
         ]
     else:
         checks.append(Check("event log", partial(stores.event_log, settings), _FILES))
@@ -53,4 +60,4 @@ _FILES: Final = "docs/operations.md tells how to restore a file"
 
 
 def _store_hint(url: str | None) -> str:
-    return _FILES if url is None else "DATABASE_URL, or CART_ and ORDER_DATABASE_URL, say how to reach it"
+    return _FILES if url is None else f"DATABASE_URL, or CART_ and ORDER_DATABASE_URL, named {mask(url)}"
