@@ -102,6 +102,24 @@ def test_tail_ends_when_nobody_reads(system: System) -> None:
     tail.stderr.close()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [["--version"], ["config", "show"], ["lifecycle", "export"]])
+def test_output_that_cannot_be_written_is_one_line(arguments: list[str], tmp_path: Path) -> None:
+    """A full disk below a redirected output, for short answers and long ones; no traceback, and not a success."""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "ordering", *arguments],
+            env=environment(tmp_path),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert ended.stderr == "ordering: the output cannot be written: No space left on device\n"
+    assert ended.returncode == 1
+
+
 def test_orders_show_tells_where_an_order_is(system: System) -> None:
     """Store, journal, log and read model in one place."""
     place_and_see(system, "shown")

@@ -63,6 +63,7 @@ def test_a_stale_or_missing_file_is_found_and_left_as_it_is(
     """With the command that writes it anew."""
     export = [group, "export", "--to", str(tmp_path)]
     assert main([*export, "--check"]) == 1
+    assert f"is not there: `ordering {group} export --to {tmp_path}`" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
     assert main(export) == 0
     assert main([*export, "--check"]) == 0
@@ -94,7 +95,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pyt
     (tmp_path / "file").write_text("")
     assert main(["asyncapi", "export", "--to", str(tmp_path / "file")]) == 1
     printed = capsys.readouterr().err
-    assert printed == f"ordering: {tmp_path / 'file'} cannot be used: File exists\n"
+    assert printed == f"ordering: {tmp_path / 'file'} is a file; --to takes a folder\n"
 
 
 def test_settings_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 The serving processes are started here without the command-line library: they live long and should stay small.
 """
 
+import errno
 import gc
 import os
 import sys
@@ -15,6 +16,9 @@ from ordering.entrypoints.settings_values import SettingsError
 CONSOLE_ONLY: Final = ("rich", "werkzeug")
 """Packages that libraries of ours load when they find them, for consoles and frameworks that a service has not: as
 much work as a tenth of its start."""
+
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What a disk says that takes no more of what we print. Stores have words of their own for theirs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,11 +34,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"ordering: {error}\n")
         return 2 if isinstance(error, CalledWrongly) else 1
     except BrokenPipeError:
-        # Whoever read our output has enough; what is left in the buffer must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _print_no_more()  # whoever read our output has enough
         return 0
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _print_no_more()
+        sys.stderr.write(f"ordering: the output cannot be written: {error.strerror}\n")
+        return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _print_no_more() -> None:
+    """What is left in the buffer must not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _run(given: list[str]) -> int:

@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         sys.stderr.write(f"ordering: {error}\n")
         return 2
-    sys.stdout.flush()
+    print(end="", flush=True)  # sys.stdout is None where somebody has closed it
     return result if isinstance(result, int) else 0
 
 

@@ -54,6 +54,8 @@ def _hand_out(group: str, texts: Mapping[str, str], to: Path | None, *, check: b
         for name, text in texts.items():
             (to / name).write_text(text, encoding="utf-8")
             print(f"written  {to / name}")
+    except FileExistsError:
+        raise StartupError(f"{to} is a file; --to takes a folder") from None
     except OSError as error:
         raise StartupError(f"{error.filename or to} cannot be used: {error.strerror}") from None
     return 0
@@ -62,7 +64,8 @@ def _hand_out(group: str, texts: Mapping[str, str], to: Path | None, *, check: b
 def _compare(group: str, texts: Mapping[str, str], to: Path) -> int:
     stale = [name for name, text in texts.items() if not _is(to / name, text)]
     for name in stale:
-        sys.stderr.write(f"ordering: {to / name} is stale: `ordering {group} export --to {to}` writes it anew\n")
+        what = "is stale" if (to / name).exists() else "is not there"
+        sys.stderr.write(f"ordering: {to / name} {what}: `ordering {group} export --to {to}` writes it anew\n")
     for name in texts:
         if name not in stale:
             print(f"present  {to / name}")
