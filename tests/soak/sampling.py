@@ -15,6 +15,7 @@ from tests.e2e.crash_system import System
 from tests.faults.cluster import Instance
 
 MIB = 1 << 20
+TRIES = 100
 _OUTBOX = "SELECT count(*), pg_total_relation_size('ordering_cart.outbox') FROM ordering_cart.outbox"
 
 OUTBOX_ROWS, OUTBOX_MIB = "outbox rows", "outbox MiB"
@@ -40,8 +41,17 @@ class Vitals:
         text = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
         told = dict(line.split(":", 1) for line in text.splitlines())
         rss, anonymous = (int(told[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon"))
-        connections = instance.connections()
-        return cls(rss, anonymous, instance.descriptors() - connections, connections, int(told["Threads"]))
+        descriptors, connections = _open(instance)
+        return cls(rss, anonymous, descriptors, connections, int(told["Threads"]))
+
+
+def _open(instance: Instance) -> tuple[int, int]:
+    """Descriptors but for clients' connections, and these; again if somebody has come or gone between the counts."""
+    for _ in range(TRIES):
+        connections, descriptors = instance.connections(), instance.descriptors()
+        if connections == instance.connections():
+            break
+    return descriptors - connections, connections
 
 
 @attrs.frozen
