@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 SCRIPT_PAUSE_SECONDS: Final = 0.5
+REBUILDS_MAX: Final = 5
 
 
 class Chaos:
@@ -31,6 +32,7 @@ class Chaos:
             self._crash_at_port,
             self._pause,
             self._pause_at_port,
+            self._stop,
             self._stop,
             self._cut_off,
             self._people,
@@ -53,7 +55,7 @@ class Chaos:
         act = self._scripts.get(world.swarm.script, self._any)
         while True:
             await world.runtime.sleep(rng.uniform(0, 2 * world.swarm.tempo))
-            await act()
+            await (act() if rng.random() < 0.7 else self._any())
 
     async def _any(self) -> None:
         await self._rng.choice(self._uniform)()
@@ -154,8 +156,11 @@ class Chaos:
 
     async def _rebuild(self) -> None:
         world = self._world
-        if len(world.rebuilders) < 3:
-            world.rebuilders.append(Rebuilder(world, world.number()))
+        if len(world.rebuilders) < REBUILDS_MAX:
+            rebuilder = Rebuilder(world, world.number())
+            world.rebuilders.append(rebuilder)
+            if self._rng.random() < 0.4:
+                self._doomed[rebuilder] = self._rng.randrange(60), self._rng.choice(("crash", "pause"))
 
     async def _people(self) -> None:
         terminal = Terminal(self._world, self._world.number())

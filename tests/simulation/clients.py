@@ -53,7 +53,7 @@ class Client:
             if world.is_over:
                 return
             if rng.random() < swarm.read:
-                await (self._read() if rng.random() < 0.9 else self._list())
+                await (self._read() if rng.random() < 0.8 else self._list())
                 continue
             await self._write()
             if self._last is not None and isinstance(self._last.answer, NotStored):
@@ -176,7 +176,7 @@ class Client:
         async def ids() -> list[str]:
             return [key async for page in await reader.ids(TOPIC) for _, key in page]
 
-        answer = await reader.ask(ids, self._patience())
+        answer = await reader.ask(ids, None)
         if isinstance(answer, Exception):
             world.refused("list", answer)
         elif answer is not None:

@@ -47,7 +47,7 @@ class Rebuilder(Node):
                 drop_batch=rng.choice((1, 1_000)),
                 page=rng.choice((1, 100)),
                 claim_seconds=rng.choice((0.0, 5.0)),
-                patience_seconds=rng.choice((0.5, 30.0)),
+                patience_seconds=rng.choice((0.0, 0.5, 30.0)),
             ),
         )
         self.wishes = Wishes(verify_only=rng.random() < 0.3, partial=True, anew=rng.random() < 0.2)

@@ -78,6 +78,6 @@ class Swarm:
             malformed=rng.choice((0.0, 0.02)),
             patience=rng.choice(((None,), (None, None, 0.05), (0.0, 0.01, 0.2))),
             waiters_max=rng.choice((1, 1_000)),
-            rebuilds=rng.random() < 0.4,
+            rebuilds=rng.random() < 0.5,
             trims=rng.random() < 0.15,
         )

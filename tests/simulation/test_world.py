@@ -1,16 +1,23 @@
 """The whole path under every fault: acknowledged is kept, refused is absent, order holds, effects happen once."""
 
-from collections import Counter
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from tests.simulation.runs import regressions, run_seeds
+from tests.simulation.coverage import lacking
+from tests.simulation.runs import Results, regressions, run_seeds
 from tests.simulation.world import simulate
 
 SEEDS = 500
 PART = 50
+ROOT = Path(__file__).parents[2]
+OTHER_HASHES = "12345"
 
-seen: Counter[str] = Counter()
+found = Results()
+"""What the parts of the 500 seeds came to."""
 
 
 @pytest.mark.slow
@@ -18,8 +25,29 @@ seen: Counter[str] = Counter()
 def test_every_promise_holds_whatever_goes_wrong(start: int) -> None:
     """Fifty seeds; a failure names the one to replay."""
     results = run_seeds(range(start, start + PART))
-    seen.update(results.seen)
+    found.add(results)
     assert not results.failures, "\n".join(f"{one.reason}\n{one.replay}\n{one.details}" for one in results.failures[:1])
+
+
+@pytest.mark.slow
+def test_these_seeds_reach_everything_there_is_to_reach() -> None:
+    """A fault that never strikes and a path that is never gone prove nothing: each answer, fault and recovery by name,
+    as often as so many seeds have to bring it up."""
+    if found.seeds < SEEDS:
+        pytest.skip("only some of the seeds were run")
+    assert lacking(found.seen, SEEDS) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_hundred_seeds_repeat_exactly_in_another_process() -> None:
+    """Whatever order its sets of text have there."""
+    here = Results()
+    here.traces = sorted(found.traces)[:100] if found.seeds == SEEDS else run_seeds(range(100)).traces
+    command = [sys.executable, "-m", "tests.simulation", "--seeds", "100", "--jobs", "1"]
+    environment = {**os.environ, "PYTHONHASHSEED": OTHER_HASHES}
+    there = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=600)
+    assert f"traces {here.combined}" in there.stdout
 
 
 def test_a_seed_that_failed_once_holds_now() -> None:
