@@ -25,9 +25,16 @@ class SimLog(MemoryLog):
         self._verdicts: dict[bytes, bool] = {}
         self.foreign: dict[tuple[int, int], str] = {}
         """Partition and offset of records that are not ours, and what is wrong with them."""
+        self.was_trimmed = False
+        """Whether it has lost a beginning, perhaps that of a topic which was deleted since."""
         self.made = 1
         """How often the topic was made."""
         self.disk: Disk[_Ends] = Disk(self._saved, self._truncate, may_fail=power_may_fail)
+
+    def trim(self, partition: int, before: int) -> None:
+        """As the adapter's."""
+        self.was_trimmed = self.was_trimmed or before > 0
+        super().trim(partition, before)
 
     def insert(self, partition: int, key: bytes | None, value: bytes | None, headers: Headers, what: str) -> None:
         """A foreign producer's record, of which our publisher would refuse many."""

@@ -189,8 +189,12 @@ class Watch:
             + len(held)
         )
         if consumed != accounted:
-            gone = sum(place not in held and place[2] < positions.get(place[1], 0) for place in model.discarded)
-            skipped = sum(self.floors.get(model.pointer, {}).values())
+            floors = self.floors.get(model.pointer, {})
+            gone = sum(
+                place not in held and floors.get(place[1], 0) <= place[2] < positions.get(place[1], 0)
+                for place in model.discarded
+            )
+            skipped = sum(floors.values())
             assert consumed == accounted + gone + skipped, (
                 f"I8: {consumed} records consumed: {counters}, {len(held)} held, {gone} discarded, {skipped} skipped"
             )

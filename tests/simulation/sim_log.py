@@ -101,6 +101,7 @@ class SimPublisher:
             return self._give_up(record, "timed out")
         (result,) = await self._append(record)
         if isinstance(result, Rejected):
+            outside.saw("log.no_partition")
             return result
         if outside.strikes("log.doubled"):
             outside.runtime.spawn(self._arrive_late(record, self._log.made), name="doubled")

@@ -112,8 +112,8 @@ class World:
 
     @property
     def is_trimmed(self) -> bool:
-        """Whether the beginning of the log is gone."""
-        return any(self.outside.log.begins.values())
+        """Whether the beginning of the log is gone, or was when the topic was another one."""
+        return self.outside.log.was_trimmed
 
     def break_off(self, why: str) -> None:
         """A promise was broken in a place that nobody awaits."""
