@@ -147,7 +147,8 @@ class Watch:
             events = self.events.setdefault(order_id, [])
             assert state.version >= len(events), f"I1: {order_id} went back from {len(events)} to {state.version}"
             for version in range(len(events) + 1, state.version + 1):
-                event = journal[order_id, version]
+                event = journal.get((order_id, version))
+                assert event is not None, f"I3: {order_id} is at {state.version}, and has no event {version}"
                 events.append(event)
                 assert event.event_id not in self._versions, f"I3: two events have the id {event.event_id}"
                 self._versions[event.event_id] = (order_id, version)
@@ -172,7 +173,7 @@ class Watch:
         assert version <= known + 1, f"I4: version {version} of {order_id} appears behind version {known}"
         if version == known + 1:
             self._in_log[order_id] = version
-            self._missing.pop((order_id, version))
+            self._missing.pop((order_id, version), None)
 
     def _consumed(self) -> None:
         model = self._outside.views._model

@@ -159,6 +159,8 @@ async def _asked(node: Node, work: Callable[[], Awaitable[T]], patience: float |
             return await work()
         except (OrderingError, Failure) as error:
             return error
+        except Exception as error:
+            raise AssertionError(f"a request was answered with an error of our own: {error!r}") from error
 
     task = node.runtime.spawn(handle(), name="request")
     await asyncio.wait([task, node.died], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
