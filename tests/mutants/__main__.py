@@ -5,6 +5,7 @@ Prints hazard, build, killer and verdict, a line each; ends with 1 if one surviv
 
 import argparse
 import os
+import signal
 import sys
 import time
 
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--why", action="store_true", help="also what each killer said")
     options = parser.parse_args()
     mutants = _quick() if options.quick else _picked(options.names)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was begun is taken down
     began = time.monotonic()
     warm_up([test for mutant in mutants for test in mutant.tests])
     if options.simulated:
