@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -188,6 +189,20 @@ def test_a_service_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[s
         assert printed.err.startswith("ordering: ")
         assert "cannot be connected to" in printed.err or "could not begin" in printed.err
         assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", [["--verify", "5"], ["--verify", "0", "--mix", "create=1,read=1"]])
+def test_an_order_service_that_is_not_there_is_named_before_anything_is_sent(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether it is to be loaded, or only to be asked for what was kept."""
+    with socket.create_server(("127.0.0.1", 0)) as cart:
+        url = f"http://127.0.0.1:{cart.getsockname()[1]}"
+        arguments = ["--cart", url, "--order", "http://127.0.0.1:1", "--count", "5", *options]
+        assert main(["loadgen", "--connections", "1", *arguments]) == 1
+    printed = capsys.readouterr()
+    assert printed.err == "ordering: http://127.0.0.1:1 cannot be connected to: connection refused\n"
+    assert printed.out == ""
 
 
 def test_calibration_measures_this_program_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,10 +91,7 @@ def _run_all(jobs: Sequence[Job], processes: int, output: out.Output) -> list[Re
 def _run(job: Job, processes: int) -> Report:
     try:
         return run_step(split(job, processes))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StartupError(f"http://{job.cart.authority} cannot be connected to: {reason.lower()}") from None
-    except LoadFailed as error:
+    except (ConnectionError, LoadFailed) as error:
         raise StartupError(str(error)) from None
 
 

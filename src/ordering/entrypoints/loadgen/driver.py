@@ -83,10 +83,14 @@ class Driver:
 
     async def run(self, ready: Callable[[], None]) -> Tally:
         """Connect, call ``ready`` (which may block until the other processes are, too), send, and wait for what is
-        under way. Raises OSError if a service cannot be connected to at all."""
+        under way. Raises ConnectionError if a service cannot be connected to at all."""
         for slot in self._slots:
             for address in self._addresses:
-                await self._connected(slot, address)
+                try:
+                    await self._connected(slot, address)
+                except OSError as error:
+                    self._hang_up()
+                    raise address.unreachable(error) from None
         ready()
         began = time.perf_counter()
         pacer = self._start(began)
@@ -97,15 +101,19 @@ class Driver:
         except TimeoutError:
             self.tally.answers["-", NOT_SENT] += len(self._waiting)
         finally:
-            self._over = self._closing = True
+            self._over = True
             pacer.stop()
             sweeper.cancel()
             for task in self._connecting:
                 task.cancel()
-            for slot in self._slots:
-                for connection in list(slot.connections.values()):
-                    connection.cut("end of the run")
+            self._hang_up()
         return self.tally
+
+    def _hang_up(self) -> None:
+        self._over = self._closing = True
+        for slot in self._slots:
+            for connection in list(slot.connections.values()):
+                connection.cut("end of the run")
 
     # ------------------------------------------------------------------ when to send
 

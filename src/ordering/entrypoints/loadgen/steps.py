@@ -76,7 +76,7 @@ def _child(job: Job, barrier: Barrier, pipe: Pipe) -> None:
         pipe.send(work(job, lambda: _together(barrier)))
     except OSError as error:
         barrier.abort()
-        pipe.send(f"{job.cart.authority} cannot be connected to: {error.strerror or error}")
+        pipe.send(error.strerror or str(error))
 
 
 def _together(barrier: Barrier) -> None:

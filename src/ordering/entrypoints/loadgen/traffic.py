@@ -68,6 +68,12 @@ class Address:
         """As it stands in a Host header."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    def unreachable(self, error: OSError) -> ConnectionError:
+        """What to raise for an error of connecting to it: one that says where."""
+        return ConnectionError(
+            f"http://{self.authority} cannot be connected to: {(error.strerror or str(error)).lower()}"
+        )
+
 
 class Traffic:
     """An endless mix of requests of one process, made from its seed; hears how each ended."""

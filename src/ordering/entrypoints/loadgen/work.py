@@ -77,11 +77,13 @@ class Report:
 
 
 def work(job: Job, ready: Callable[[], None]) -> Report:
-    """Do it, in an event loop of its own. Raises OSError if the service cannot be connected to."""
+    """Do it, in an event loop of its own. Raises ConnectionError if a service cannot be connected to."""
     return uvloop.run(_work(job, ready))
 
 
 async def _work(job: Job, ready: Callable[[], None]) -> Report:
+    if job.verified:
+        await _reached(job.order)  # better told now than for each order afterwards
     traffic = Traffic(job.run, job.seed, job.mix, job.cart, job.order)
     used: list[float] = []
 
@@ -106,3 +108,11 @@ async def _work(job: Job, ready: Callable[[], None]) -> Report:
         found.refused,
         found.problems,
     )
+
+
+async def _reached(address: Address) -> None:
+    try:
+        _, writer = await asyncio.open_connection(address.host, address.port)
+    except OSError as error:
+        raise address.unreachable(error) from None
+    writer.close()
