@@ -107,7 +107,8 @@ class RebuildReport:
     """What a rebuild did. ``resumed``: it went on with what an earlier one had filled.
 
     ``events`` were read by this run in ``seconds``. ``differences`` counts by (what, kind); ``held`` counts the rebuilt
-    generation's held records by reason. ``flipped``: the rebuilt generation is the live one now.
+    generation's held records by reason. ``flipped``: the rebuilt generation is the live one now. ``ahead``: events at
+    the log's end that the live read model had not applied, so nobody has looked at them.
     """
 
     generation: int
@@ -120,6 +121,7 @@ class RebuildReport:
     flipped: bool
     partial: Mapping[int, int]
     """Partitions whose log begins later than at 0, and where; what was there before is not in the new generation."""
+    ahead: int
 
     @property
     def is_equal(self) -> bool:

@@ -111,6 +111,7 @@ class Rebuild:
             await self._set_up(state, wishes)
             await self._fill()
             comparison = await self._compare(state.live)
+            ahead = await self._patiently(self._ahead)
             if not wishes.verify_only:
                 self._require_readable(comparison)
                 await self._flip()
@@ -127,7 +128,12 @@ class Rebuild:
             comparison.held,
             not wishes.verify_only,
             self._floors,
+            ahead,
         )
+
+    async def _ahead(self) -> int:
+        live, ends = (await self._live.load(self._topic, ())).positions, await self._log.end_offsets()
+        return sum(max(0, end - live.get(partition, 0)) for partition, end in ends.items())
 
     # ------------------------------------------------------------------ begin or resume
 

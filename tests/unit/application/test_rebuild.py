@@ -59,6 +59,16 @@ async def test_a_rebuilt_read_model_is_equal_and_takes_the_place(filled: Rebuild
     assert (row.version, row.events_applied) == (4, 4)
 
 
+async def test_what_the_live_one_has_not_applied_is_told_and_not_called_equal_silently(filled: RebuildBench) -> None:
+    """A consumer that has died: the two are equal as far as they are, and the log goes on behind that."""
+    assert (await filled.rebuild(verify_only=True)).ahead == 0
+    filled.append("a:4", "g:1", "g:2")
+
+    report = await filled.rebuild(verify_only=True)
+
+    assert (report.is_equal, report.ahead) == (True, 3)
+
+
 async def test_verifying_changes_nothing(filled: RebuildBench) -> None:
     """Whatever it finds."""
     await by_hand(filled, "a", label="wrong")

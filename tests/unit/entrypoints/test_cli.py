@@ -12,9 +12,11 @@ import anyio
 import pytest
 import structlog
 
+from ordering.application.generations import RebuildReport
 from ordering.application.messages import Changes, HeldRecord, Record
+from ordering.application.rebuild import Wishes
 from ordering.entrypoints import container
-from ordering.entrypoints.cli import main
+from ordering.entrypoints.cli import main, rebuild
 from ordering.entrypoints.cli import output as out
 from ordering.entrypoints.observe import ServiceObserver
 from ordering.entrypoints.settings import Settings
@@ -227,3 +229,24 @@ def test_a_cell_cannot_control_the_terminal() -> None:
     """Ids and reasons may come from anybody's bytes."""
     assert "\x1b" not in out.cell("\x1b[2Jgone")
     assert out.cell("two\nlines") == "two\N{REPLACEMENT CHARACTER}lines"
+
+
+@pytest.mark.parametrize(
+    ("ahead", "told"),
+    [
+        (0, ["differences      none: the read model is what the log says"]),
+        (
+            99_540,
+            [
+                "differences      none: the read model is what the log says up to where it is",
+                "not looked at    99,540 events that the order service has not applied yet",
+            ],
+        ),
+    ],
+)
+def test_a_read_model_that_is_late_is_not_called_equal_to_the_log(ahead: int, told: list[str]) -> None:
+    """Only what it has applied was compared."""
+    report = RebuildReport(2, False, 3, 1.0, 3, {}, {}, False, {}, ahead)
+    lines = list(rebuild._lines(report, Wishes(verify_only=True)))
+
+    assert [line for line in lines if line.startswith(("differences", "not looked at"))] == told

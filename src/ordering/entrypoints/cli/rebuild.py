@@ -98,6 +98,7 @@ def _print(report: RebuildReport, wishes: Wishes, output: out.Output) -> None:
                 "held": dict(report.held),
                 "partial": dict(report.partial),
                 "flipped": report.flipped,
+                "notApplied": report.ahead,
             }
         )
         return
@@ -107,7 +108,8 @@ def _print(report: RebuildReport, wishes: Wishes, output: out.Output) -> None:
 
 def _lines(report: RebuildReport, wishes: Wishes) -> Iterator[str]:
     if report.is_equal:
-        yield "differences      none: the read model is what the log says"
+        upto = " up to where it is" if report.ahead else ""
+        yield f"differences      none: the read model is what the log says{upto}"
     for (what, kind), count in sorted(report.differences.items()):
         yield f"differences      {count:,} {what} {kind.value}"
     yield f"orders compared  {report.compared:,}"
@@ -115,6 +117,8 @@ def _lines(report: RebuildReport, wishes: Wishes) -> Iterator[str]:
         yield f"held back        {count:,} {reason}"
     for partition, begin in sorted(report.partial.items()):
         yield f"partial          partition {partition}: nothing from before offset {begin}"
+    if report.ahead:
+        yield f"not looked at    {report.ahead:,} events that the order service has not applied yet"
     if wishes.verify_only:
         yield "verified         nothing was changed"
     elif report.is_equal:
