@@ -180,9 +180,9 @@ class SimSource(MemorySource):
         if self._outside.strikes("log.short_poll"):
             limit = self._outside.rng.randint(1, limit)
         polled = await super().poll(limit, wait)
-        await self._node.visit("log.polled")
         if polled.records:
             self._sim.disk.seen()
+        await self._node.visit("log.polled")
         return polled
 
     async def seek(self, positions: Mapping[int, int]) -> None:
