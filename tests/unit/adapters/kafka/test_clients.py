@@ -30,6 +30,16 @@ def test_a_consumer_moves_no_position_by_itself(kind: str, options: dict[str, st
     assert [config[name] for name in names] == [False, False, "error"]
 
 
+@pytest.mark.parametrize(("options", "session"), [({}, 6_000), (OPERATORS, 9_000)])
+def test_a_dead_member_gives_its_partitions_back_after_a_session_that_is_the_operators(
+    options: dict[str, str], session: int
+) -> None:
+    """As docs/operations.md says, "After a crash"; several heartbeats fit into one session."""
+    config = KafkaConnection("127.0.0.1:1", options).member("group", GroupProtocol.CLASSIC, None)
+    assert int(config["session.timeout.ms"]) == session
+    assert int(config["heartbeat.interval.ms"]) * 3 < session
+
+
 @pytest.mark.parametrize(
     "name",
     [
