@@ -39,17 +39,19 @@ HELD_FIELDS: Final = ("key", "reason", "record")
 
 Level = Callable[[Mapping[int, int]], Awaitable[None]]
 Settle = Callable[[str | None], Awaitable[None]]
+SettleAll = Callable[[], Awaitable[None]]
 
 
 @attrs.frozen
 class Pair:
     """The two generations, and how the rebuilt one is brought to positions (``level``) and given what was decided about
-    a key's held records (``settle``)."""
+    a key's held records (``settle``), or about all of them (``settle_all``)."""
 
     live: int
     rebuilt: int
     level: Level
     settle: Settle
+    settle_all: SettleAll
 
 
 class Comparison:
@@ -160,17 +162,20 @@ class Comparison:
     # ------------------------------------------------------------------ figures
 
     async def _compare_figures(self) -> None:
+        """What was decided after its rows and held records were compared shows in the figures only."""
         live = await self._figures_of(self._pair.live)
         looks = 0
         while True:
             looks += 1
             theirs = _flat(live.stats)
             await self._pair.level(live.positions)
+            if looks > 1:
+                await self._pair.settle_all()
             ours = _flat((await self._figures_of(self._pair.rebuilt)).stats)
             if theirs == ours:
                 return
             live = await self._figures_of(self._pair.live)
-            if _flat(live.stats) == theirs or looks == LOOKS:
+            if looks > 1 and (_flat(live.stats) == theirs or looks == LOOKS):
                 break
         for name in sorted(theirs.keys() | ours.keys()):
             one, other = theirs.get(name, 0), ours.get(name, 0)

@@ -286,7 +286,8 @@ class Rebuild:
         def compared(rows: int) -> None:
             self._told(Progress(Phase.COMPARING, rows, max(total, rows)))
 
-        pair = Pair(live, self._number, self._level, self._decisions.settle)
+        decisions = self._decisions
+        pair = Pair(live, self._number, self._level, decisions.settle, decisions.settle_all)
         compared(0)
         comparison = Comparison(
             self._generations, pair, self._topic, self._found, compared, self._patiently, self._limits.page

@@ -55,6 +55,21 @@ class Fate:
             await asyncio.sleep(self._delays.uniform(0, 0.02))
 
 
+class Meanwhile(Fate):
+    """Somebody does something just before one of the calls, counted from 1; ``happened`` tells whether it came to it."""
+
+    def __init__(self, before: int, act: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self._before, self._act = before, act
+        self.happened = False
+
+    async def meets(self, act: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 -- whatever the port answers
+        if self.calls + 1 == self._before:
+            self.happened = True
+            await self._act()
+        return await super().meets(act)
+
+
 class Fated:
     """A port, every call of which meets a fate; so do the ports that it hands out."""
 

@@ -14,7 +14,7 @@ from ordering.application.messages import Changes, Counter, LogIdentity
 from ordering.application.projection import project
 from ordering.application.rebuild import RebuildRefused
 from tests.unit.application.read_bench import TOPIC
-from tests.unit.application.rebuild_bench import Fate, Killed, RebuildBench
+from tests.unit.application.rebuild_bench import Fate, Killed, Meanwhile, RebuildBench
 from tests.unit.application.runtime import VirtualLoop, VirtualRuntime
 
 HISTORY = ["a:1", "b:1", "a:2", "c:1", "b:2", "bad d", "d:1", "a:3", "c:3", "e:1", "e:1:other", "new f", "f:1"]
@@ -189,6 +189,24 @@ async def test_what_people_discarded_stays_discarded(bench: RebuildBench) -> Non
     assert (await bench.rebuild()).is_equal
     assert (await bench.rows(), await bench.letters()) == before
     assert (await bench.rebuild()).is_equal
+
+
+async def test_what_people_decide_while_a_rebuild_is_at_work_is_no_difference() -> None:
+    """Before whichever of its calls they discard what blocks an order: its rows, held records and figures follow."""
+    before, happened = 1, True
+    while happened:
+        bench = RebuildBench(VirtualRuntime())
+        bench.append("b:1", "bad a", "a:1", "a:2", "a:2", "c:1")
+        await bench.consume()
+
+        async def discard(bench: RebuildBench = bench) -> None:
+            assert (await bench.held.discard("a")).released == 3
+
+        fate = Meanwhile(before, discard)
+        await bench.rebuild(fate, verify_only=True)
+        assert bench.differences == [], f"discarded before call {before}"
+        before, happened = before + 1, fate.happened
+    assert before > 30, "a rebuild has more calls than that"
 
 
 async def test_what_the_registry_learned_meanwhile_is_applied(bench: RebuildBench) -> None:
