@@ -55,8 +55,6 @@ class Watch:
         self._power_cuts, self._log_state = 0, (0, 1)
         self.broken: str | None = None
         """What an actor has found that nobody awaits."""
-        self.floors: dict[int, dict[int, int]] = {}
-        """By generation of the read model: where partitions began when it was filled, if not at 0."""
         self._missing: dict[tuple[str, int], None] = {}
         """Committed and not in the log yet."""
 
@@ -116,7 +114,12 @@ class Watch:
     @property
     def is_partial(self) -> bool:
         """Whether the read model was filled from a log whose beginning was gone, as somebody wanted it to be."""
-        return any(self.floors.get(self._outside.views._model.pointer, {}).values())
+        return any(self.floors.values())
+
+    @property
+    def floors(self) -> dict[int, int]:
+        """Where partitions began when the live generation was filled, if not at 0."""
+        return self._outside.floors.get(self._outside.views._model.pointer, {})
 
     def in_log(self, order_id: str) -> int:
         """How many versions of an order have appeared."""
@@ -177,8 +180,6 @@ class Watch:
 
     def _consumed(self) -> None:
         model = self._outside.views._model
-        if len(model.generations) > 1 or len(self.floors) > 1:
-            self._note_floors(model.generations)
         live = model.generations[model.pointer]
         counters, held = live.counters, live.held
         positions = live.positions.get(TOPIC, {})
@@ -190,7 +191,7 @@ class Watch:
             + len(held)
         )
         if consumed != accounted:
-            floors = self.floors.get(model.pointer, {})
+            floors = self.floors
             gone = sum(
                 place not in held and floors.get(place[1], 0) <= place[2] < positions.get(place[1], 0)
                 for place in model.discarded
@@ -199,17 +200,6 @@ class Watch:
             assert consumed == accounted + gone + skipped, (
                 f"I8: {consumed} records consumed: {counters}, {len(held)} held, {gone} discarded, {skipped} skipped"
             )
-
-    def _note_floors(self, generations: dict[int, Generation]) -> None:
-        """A generation that begins behind the log's beginning says so with its first position, before any row."""
-        begins = self._outside.log.begins
-        for number in self.floors.keys() - generations.keys():
-            del self.floors[number]  # the number may be given away anew
-        for number, generation in generations.items():
-            floors = self.floors.setdefault(number, {})
-            for partition, at in generation.positions.get(TOPIC, {}).items():
-                if partition not in floors and at:
-                    floors[partition] = at if number > 1 and at == begins.get(partition) else 0
 
 
 # ---------------------------------------------------------------------------------------------- at rest
@@ -257,7 +247,7 @@ async def _check_alarm(world: "World") -> None:
 async def _check_read_model(world: "World") -> None:
     outside, watch = world.outside, world.watch
     model = outside.views._model
-    live, floors = model.generations[model.pointer], watch.floors.get(model.pointer, {})
+    live, floors = model.generations[model.pointer], watch.floors
     log = [list(zip(part, await DECODER.decode(part), strict=True)) for part in outside.log.partitions]
     expected = folded(log, floors, {place[1:] for place in model.discarded})
     assert live.rows.keys() == expected.orders.keys(), f"I6: {live.rows.keys() ^ expected.orders.keys()}"

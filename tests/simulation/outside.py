@@ -84,9 +84,11 @@ class Outside:
 
     def _make_views(self) -> None:
         self.views = MemoryViews()
+        self.floors: dict[int, dict[int, int]] = {}
+        """By generation of the read model: where partitions began when it was filled, if not at 0."""
         self.views_disk: Disk[Any] = Disk(
-            lambda: saved_views(self.views),
-            lambda saved: restore_views(self.views, saved),
+            lambda: (saved_views(self.views), {number: dict(floors) for number, floors in self.floors.items()}),
+            self._restore_views,
             may_fail=self.power_may_fail,
         )
         self.views_down = False
@@ -171,6 +173,10 @@ class Outside:
     def _restore_store(self, saved: Any) -> None:  # noqa: ANN401 -- what saved_store gave, and the history
         restore_store(self.store, saved[0])
         self.history = saved[1]
+
+    def _restore_views(self, saved: Any) -> None:  # noqa: ANN401 -- what saved_views gave, and the floors
+        restore_views(self.views, saved[0])
+        self.floors = saved[1]
 
 
 class Node:

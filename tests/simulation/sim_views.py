@@ -123,6 +123,7 @@ class _Projection(_Faulty):
             if self._outside.strikes("views.stale"):
                 raise StalePosition("somebody else was first")
             await self._projection.commit(changes)
+            self._note_floors(changes)
             self._heard(changes)
 
         try:
@@ -136,6 +137,12 @@ class _Projection(_Faulty):
 
     async def held_keys(self, reason: str, limit: int, *, after: str = "") -> Sequence[str]:
         return await self._read("views.held_keys", lambda: self._projection.held_keys(reason, limit, after=after))
+
+    def _note_floors(self, changes: Changes) -> None:
+        """Positions that move from nothing past records of which nothing is kept: the log begins there."""
+        if not (changes.counters or changes.held or changes.rows):
+            floors = self._outside.floors.setdefault(changes.generation, {})
+            floors.update({partition: reached for partition, (at, reached) in changes.positions.items() if at == 0})
 
     def _heard(self, changes: Changes) -> None:
         """Other processes hear of it, or, when that is lost, that they may have missed something."""
@@ -204,7 +211,12 @@ class SimGenerations(_Faulty):
         return await self._read("generations.found", self._real.found)
 
     async def begin(self, topic: str, identity: LogIdentity) -> int:
-        return await self._change("generations.begin", lambda: self._real.begin(topic, identity))
+        async def begin() -> int:
+            number = await self._real.begin(topic, identity)
+            self._outside.floors.pop(number, None)  # of one that had this number, and is gone
+            return number
+
+        return await self._change("generations.begin", begin)
 
     def store(self, generation: int) -> _Projection:
         return _Projection(self._node, self._real.store(generation))

@@ -56,7 +56,7 @@ class Fate:
 
 
 class Meanwhile(Fate):
-    """Somebody does something just before one of the calls, counted from 1; ``happened`` tells whether it came to it."""
+    """Somebody does something just before one of the calls, counted from 1; ``happened`` if it came to that."""
 
     def __init__(self, before: int, act: Callable[[], Awaitable[None]]) -> None:
         super().__init__()
