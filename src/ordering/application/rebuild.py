@@ -6,7 +6,7 @@ rows: one that was killed goes on from there. The exchange is one transaction at
 transaction can pass; a consumer that finds the pointer moved goes on with the new generation, from the same positions.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import attrs
 
@@ -23,7 +23,7 @@ from ordering.application.failures import (
     WriteRejected,
 )
 from ordering.application.generations import Difference, GenerationsFound, Phase, Progress, RebuildReport
-from ordering.application.messages import Changes, LogIdentity
+from ordering.application.messages import Changes, DeadReason, HeldRecord, LogIdentity
 from ordering.application.patience import Patience
 from ordering.application.ports import EventDecoder, Generations, ProjectionStore, Runtime, WholeLog
 from ordering.application.project_batches import BatchProjector
@@ -113,7 +113,7 @@ class Rebuild:
             comparison = await self._compare(state.live)
             ahead = await self._patiently(self._ahead)
             if not wishes.verify_only:
-                self._require_readable(comparison)
+                self._require_readable(comparison.unreadable)
                 await self._flip()
             await self._drop(self._number if wishes.verify_only else state.live, Phase.DROPPING)
         finally:
@@ -298,14 +298,27 @@ class Rebuild:
     # ------------------------------------------------------------------ exchanging
 
     @staticmethod
-    def _require_readable(comparison: Comparison) -> None:
+    def _require_readable(unreadable: int) -> None:
         """An empty registry, or another one, must not take orders out of sight."""
-        if comparison.unreadable:
+        if unreadable:
             raise RegistryUnavailable(
-                f"the registry does not know the schemas of {comparison.unreadable} records that the live read model "
+                f"the registry does not know the schemas of {unreadable} records that the live read model "
                 "could read, so nothing was exchanged: is it the right registry? What was filled is kept; rebuild "
                 "again when it knows them"
             )
+
+    async def _hidden(self) -> int:
+        """Orders that wait for a schema here and are not held in the live generation: the comparison says so of what
+        it saw, this of what came later."""
+        hidden = 0
+        async for key in self._decisions.unknown():
+            if not await self._held_in_live(key):
+                await self._decisions.settle(key)  # the registry may have learned it just now
+                hidden += await self._decisions.is_unknown(key)
+        return hidden
+
+    async def _held_in_live(self, key: str) -> Sequence[HeldRecord]:
+        return await self._patiently(lambda: self._live.held(key))
 
     async def _flip(self) -> None:
         self._told(Progress(Phase.FLIPPING, 0, 1))
@@ -313,6 +326,7 @@ class Rebuild:
             await self._decisions.settle_all()
             live = await self._patiently(lambda: self._live.load(self._topic, ()))
             await self._level(live.positions)
+            self._require_readable(await self._hidden())
             if await self._patiently(self._flipped):
                 break
         else:
@@ -348,7 +362,10 @@ class Rebuild:
             return None
         events = await self._decoder.decode(records)
         snapshot = await self._store.load(self._topic, {event.key for event in events if event.key is not None})
-        return project(self._topic, snapshot, records, events, self._runtime.now())
+        changes = project(self._topic, snapshot, records, events, self._runtime.now())
+        if any(letter.reason == DeadReason.UNKNOWN_SCHEMA for letter in changes.held):
+            raise StalePosition("the last records wait for a schema: whether the live generation could read them?")
+        return changes
 
     # ------------------------------------------------------------------ dropping
 

@@ -1,6 +1,6 @@
 """What was decided about held records, for a generation that was filled without knowing of it."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from ordering.application.dead_letters import HeldRecords
 from ordering.application.messages import DeadReason, DecodedEvent, Record, Undecodable
@@ -62,18 +62,28 @@ class HeldDecisions:
         """Everything held. Raises StoreUnavailable, RegistryUnavailable, CommitAmbiguous."""
         while await self._discard_again():
             pass  # what a discarded record blocked was folded, and may hold the next one
-        after = ""
-        while keys := await self._unknown(after):
-            for key in keys:
-                await self._release(key)
-            after = keys[-1]
+        async for key in self.unknown():
+            await self._release(key)
 
     async def settle(self, key: str | None) -> None:
         """The same for what one key holds."""
         while await self._discard_again(key):
             pass
-        if key is not None and await self._is_unknown(key):
+        if key is not None and await self.is_unknown(key):
             await self._release(key)
+
+    async def unknown(self) -> AsyncIterator[str]:
+        """The keys, ascending, whose first held record waits for its schema."""
+        after = ""
+        while keys := await self._unknown(after):
+            for key in keys:
+                yield key
+            after = keys[-1]
+
+    async def is_unknown(self, key: str) -> bool:
+        """Whether this key is one of them."""
+        first = next(iter(await self._patience(lambda: self._store.held(key))), None)
+        return first is not None and first.reason == DeadReason.UNKNOWN_SCHEMA
 
     async def _discard_again(self, *keys: str | None) -> int:
         """Each discarded record that blocks its key now; how many went. Without keys: of all."""
@@ -96,12 +106,8 @@ class HeldDecisions:
 
         return await self._patience(discard)
 
-    async def _unknown(self, after: str) -> list[str]:
-        return list(await self._patience(lambda: self._store.held_keys(DeadReason.UNKNOWN_SCHEMA, PAGE, after=after)))
-
-    async def _is_unknown(self, key: str) -> bool:
-        first = next(iter(await self._patience(lambda: self._store.held(key))), None)
-        return first is not None and first.reason == DeadReason.UNKNOWN_SCHEMA
+    async def _unknown(self, after: str) -> Sequence[str]:
+        return await self._patience(lambda: self._store.held_keys(DeadReason.UNKNOWN_SCHEMA, PAGE, after=after))
 
     async def _release(self, key: str) -> None:
         await self._patience(lambda: self._held.release(key))

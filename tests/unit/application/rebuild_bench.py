@@ -115,6 +115,8 @@ class RebuildBench:
     def __init__(self, runtime: VirtualRuntime, partitions: int = 3) -> None:
         self.runtime, self.log = runtime, MemoryLog(TOPIC, partitions)
         self.views, self.decoder = MemoryViews(), TextDecoder()
+        self.rebuilding_decoder = self.decoder
+        """The consumers' own, unless the rebuild asks another registry."""
         self.held = HeldRecords(self.views, self.decoder, runtime, TOPIC)
         self.source = MemorySource(self.log, "rebuild", runtime.now)
         self.differences: list[Difference] = []
@@ -158,7 +160,7 @@ class RebuildBench:
         generations = self.views.generations()
         rebuild = Rebuild(
             Fated(MemorySource(self.log, "rebuild", self.runtime.now), fate),  # type: ignore[arg-type]
-            Fated(self.decoder, fate),  # type: ignore[arg-type]
+            Fated(self.rebuilding_decoder, fate),  # type: ignore[arg-type]
             Fated(self.views, fate),  # type: ignore[arg-type]
             Fated(generations, fate),  # type: ignore[arg-type]
             self.runtime, TOPIC, told=self.progress.append, found=self.differences.append, limits=limits,

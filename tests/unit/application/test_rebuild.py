@@ -13,7 +13,7 @@ from ordering.application.generations import Difference, Kind, Phase, Progress
 from ordering.application.messages import Changes, Counter, LogIdentity
 from ordering.application.projection import project
 from ordering.application.rebuild import RebuildRefused
-from tests.unit.application.read_bench import TOPIC
+from tests.unit.application.read_bench import TOPIC, TextDecoder
 from tests.unit.application.rebuild_bench import Fate, Killed, Meanwhile, RebuildBench
 from tests.unit.application.runtime import VirtualLoop, VirtualRuntime
 
@@ -155,6 +155,35 @@ async def test_verifying_tells_what_a_forgetful_registry_would_hide(forgotten: R
     report = await forgotten.rebuild(verify_only=True)
     assert [(one.what, one.key) for one in forgotten.differences[:2]] == [("row", "g"), ("dead letter", "g")]
     assert not report.is_equal
+
+
+async def test_what_comes_while_a_forgetful_registry_is_asked_is_not_taken_out_of_sight_either() -> None:
+    """Before whichever of its calls a record comes that consumers can read and the rebuild cannot."""
+    before, happened, outcomes = 1, True, set()
+    while happened:
+        bench = RebuildBench(VirtualRuntime())
+        bench.append("a:1", "b:1")
+        bench.decoder.knows_new, bench.rebuilding_decoder = True, TextDecoder()
+        await bench.consume()
+        consuming = bench.runtime.spawn(bench.consumer().run(), name="consumer")
+
+        async def come(bench: RebuildBench = bench) -> None:
+            bench.append("new a:2")
+            await bench.runtime.sleep(0.1)
+
+        fate = Meanwhile(before, come)
+        try:
+            outcomes.add((await bench.rebuild(fate)).flipped)
+        except RegistryUnavailable:
+            outcomes.add(False)
+        if fate.happened:
+            await bench.reached_end()
+            row = await bench.views.get("a")
+            assert row is not None
+            assert (row.version, row.held) == (2, 0), f"it came before call {before}"
+        consuming.cancel()
+        before, happened = before + 1, fate.happened
+    assert outcomes == {False, True}, "it came too early for the exchange, and too late to matter"
 
 
 async def test_what_is_not_on_a_row_is_not_compared(filled: RebuildBench) -> None:
