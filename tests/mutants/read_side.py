@@ -1,4 +1,4 @@
-"""Broken builds between the log and the read model: positions, versions, held records, rebuilds."""
+"""Broken builds between the log and the read model: positions, versions, held records."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,6 @@ CONSUME = f"{UNIT}/test_consume_events.py"
 PROJECTION = f"{UNIT}/test_projection.py"
 LETTERS = f"{UNIT}/test_dead_letters.py"
 CONTRACT = "tests/contract/read_model/test_projection_store.py"
-FLIPS = "tests/contract/read_model/test_generations.py"
 
 
 # ---------------------------------------------------------------------------------------------- positions
@@ -365,36 +364,3 @@ def _(_sound: Sound) -> Sound:
         await stored(changes, keys)
 
     return call
-
-
-# ---------------------------------------------------------------------------------------------- rebuilds
-
-
-@mutant(
-    "flips-at-unequal-offsets",
-    at="ordering.adapters.memory.generations:require_equal",
-    by=f"{FLIPS}::test_no_flip_at_unequal_positions[memory-behind]",
-)
-def _(_sound: Sound) -> Sound:
-    """The rebuilt generation becomes the live one wherever it stands."""
-    return lambda _live, _new, _floors: None
-
-
-@mutant(
-    "sqlite-flips-at-unequal-offsets",
-    at="ordering.adapters.sqlite.generations:require_equal",
-    by=f"{FLIPS}::test_no_flip_at_unequal_positions[sqlite-ahead]",
-)
-def _(_sound: Sound) -> Sound:
-    """The same in the file."""
-    return lambda _live, _new, _floors: None
-
-
-@mutant(
-    "pointer-never-read",
-    at="ordering.adapters.sqlite.projection:SqliteProjection._require_open",
-    by=f"{CONTRACT}::test_a_stale_writers_batch_rolls_back_whole[sqlite-other_generation]",
-)
-def _(_sound: Sound) -> Sound:
-    """A consumer goes on with the generation that it began with."""
-    return lambda _self, _connection, _generation: None

@@ -1,6 +1,15 @@
 """The table: every broken build, whatever module it stands in."""
 
-from tests.mutants import edge, files, harmless, read_side, relay, wire, write_path  # noqa: F401 -- importing enters their builds
+from tests.mutants import (  # noqa: F401 -- importing enters their builds
+    edge,
+    files,
+    harmless,
+    read_side,
+    rebuilds,
+    relay,
+    wire,
+    write_path,
+)
 from tests.mutants.patching import MUTANTS, Mutant
 
 __all__ = ["MUTANTS", "Mutant", "chosen"]

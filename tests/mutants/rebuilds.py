@@ -1,0 +1,85 @@
+"""Broken builds of the rebuild: what is compared, and what may be exchanged."""
+
+import attrs
+
+from tests.mutants.patching import Sound, mutant
+
+REBUILD = "ordering.application.rebuild:Rebuild"
+UNIT = "tests/unit/application/test_rebuild.py"
+CONTRACT = "tests/contract/read_model/test_projection_store.py"
+FLIPS = "tests/contract/read_model/test_generations.py"
+
+
+@mutant(
+    "forgetful-registry-hides-orders",
+    "H23",
+    at=f"{REBUILD}._require_readable",
+    by=f"{UNIT}::test_a_registry_that_has_forgotten_a_schema_takes_no_order_out_of_sight",
+)
+def _(_sound: Sound) -> Sound:
+    """Exchanges the generations although the registry has forgotten what the live one could read."""
+    return lambda _unreadable: None
+
+
+@mutant(
+    "late-records-are-hidden",
+    "H23",
+    at=f"{REBUILD}._hidden",
+    by=f"{UNIT}::test_what_comes_while_a_forgetful_registry_is_asked_is_not_taken_out_of_sight_either",
+)
+def _(_sound: Sound) -> Sound:
+    """Believes the comparison about records that came after it."""
+
+    async def nothing(_self: Sound) -> int:
+        return 0
+
+    return nothing
+
+
+@mutant(
+    "figures-without-decisions",
+    at="ordering.application.compare_generations:Comparison._compare_figures",
+    by=f"{UNIT}::test_what_people_decide_while_a_rebuild_is_at_work_is_no_difference",
+)
+def _(sound: Sound) -> Sound:
+    """Calls the figures different that people have just changed."""
+
+    async def compare(self: Sound) -> None:
+        self._pair = attrs.evolve(self._pair, settle_all=_nothing)
+        await sound(self)
+
+    return compare
+
+
+async def _nothing() -> None:
+    """Nothing is decided again."""
+
+
+@mutant(
+    "flips-at-unequal-offsets",
+    at="ordering.adapters.memory.generations:require_equal",
+    by=f"{FLIPS}::test_no_flip_at_unequal_positions[memory-behind]",
+)
+def _(_sound: Sound) -> Sound:
+    """The rebuilt generation becomes the live one wherever it stands."""
+    return lambda _live, _new, _floors: None
+
+
+@mutant(
+    "sqlite-flips-at-unequal-offsets",
+    at="ordering.adapters.sqlite.generations:require_equal",
+    by=f"{FLIPS}::test_no_flip_at_unequal_positions[sqlite-ahead]",
+)
+def _(_sound: Sound) -> Sound:
+    """The same in the file."""
+    return lambda _live, _new, _floors: None
+
+
+@mutant(
+    "pointer-never-read",
+    at="ordering.adapters.sqlite.projection:SqliteProjection._require_open",
+    by=f"{CONTRACT}::test_a_stale_writers_batch_rolls_back_whole[sqlite-other_generation]",
+)
+def _(_sound: Sound) -> Sound:
+    """A consumer goes on with the generation that it began with."""
+    return lambda _self, _connection, _generation: None
