@@ -29,6 +29,12 @@ class SimLog(MemoryLog):
         """Whether it has lost a beginning, perhaps that of a topic which was deleted since."""
         self.made = 1
         """How often the topic was made."""
+        self.withheld = False
+        """Whether the replicas that readers ask lag behind: nobody is given anything new."""
+        self.fetched: dict[int, int] = {}
+        """By partition, the end of what any reader was given."""
+        self.gone: dict[tuple[int, int], None] = {}
+        """Places of records that were removed from the middle, all of them before any reader was given them."""
         self.disk: Disk[_Ends] = Disk(self._saved, self._truncate, may_fail=power_may_fail)
 
     def trim(self, partition: int, before: int) -> None:
@@ -45,12 +51,30 @@ class SimLog(MemoryLog):
         self.foreign[partition, offset] = what
         self.wake()
 
+    def compact(self, chosen: Callable[[], bool]) -> int:
+        """An operator's clean-up keeps what is newest of each order, and of the rest what ``chosen`` says no to; how
+        many records went. What a reader has been given stays: who has it, and who not, is no fact of the log."""
+        gone = len(self.gone)
+        for partition, records in enumerate(self.partitions):
+            begin = max(self.fetched.get(partition, 0), self.begins.get(partition, 0))
+            newest: dict[bytes | None, bytes] = {}
+            known: set[bytes] = set()
+            for record in records:
+                if (name := _event_id(record)) and name not in known:
+                    known.add(name)
+                    newest[record.key] = name
+            for record in records[begin:]:
+                name = _event_id(record)
+                if name and name != newest[record.key] and chosen():
+                    self.gone[partition, record.offset] = None
+        return len(self.gone) - gone
+
     def recreate(self, partitions: int) -> None:
         """Deleted and made again, empty, under its name."""
         self.made += 1
         self.identity = attrs.evolve(self.identity, topic_id=str(self.made))
         self.partitions = [[] for _ in range(partitions)]
-        self.begins, self.foreign = {}, {}
+        self.begins, self.foreign, self.fetched, self.gone = {}, {}, {}, {}
         self.disk.promised()
         self.wake()
 
@@ -82,6 +106,12 @@ class SimLog(MemoryLog):
     def _truncate(self, ends: _Ends) -> None:
         for records, end in zip(self.partitions, ends, strict=False):
             del records[end:]
+        self.gone = {place: None for place in self.gone if place[1] < ends[place[0]]}
+
+
+def _event_id(record: Record) -> bytes:
+    """Empty: it is not one of ours."""
+    return dict(record.headers).get("ce_id", b"")
 
 
 class InOrder(dict[object, None]):

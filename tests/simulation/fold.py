@@ -1,6 +1,6 @@
 """What a read model must hold that was filled from the log: the rules of DESIGN section 6 once more, in numbers."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 
 import attrs
 
@@ -40,11 +40,15 @@ def folded(
     partitions: Sequence[Sequence[tuple[Record, DecodedEvent | Undecodable]]],
     floors: Mapping[int, int],
     discarded: Set[Place],
+    gone: Collection[Place] = (),
 ) -> Model:
-    """The log from these offsets on, once everything that could be released was, and all else was discarded."""
+    """The log from these offsets on, once everything that could be released was, and all else was discarded;
+    ``gone`` is what was removed before anybody could read it."""
     model = Model()
     for partition, records in enumerate(partitions):
         for record, event in records[floors.get(partition, 0) :]:
+            if (partition, record.offset) in gone:
+                continue
             if event.key is not None:
                 model.orders.setdefault(event.key, Folded())  # a key known by a dead letter only is listed, too
             if isinstance(event, DecodedEvent) and (partition, record.offset) not in discarded:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Final, TypeVar
@@ -41,20 +42,26 @@ class Reports:
 
     def __init__(self, outside: Outside) -> None:
         self._saw = outside.saw
+        self.told: Counter[str] = Counter()
+        """Events of the read model, as they were counted and alarmed."""
 
     def changed(self, what: str, **_facts: object) -> None:
         """A state of a service."""
         self._saw(what)
 
-    def alarmed(self, what: str, **_facts: object) -> None:
+    def alarmed(self, what: str, **facts: object) -> None:
         """Something to look at."""
         self._saw(what)
+        events = facts.get("events", 0)
+        assert isinstance(events, int)
+        self.told[what] += events
 
     def noted(self, what: str, **_facts: object) -> None:
         """A single order: too much to count."""
 
     def counted(self, what: str, amount: int = 1, *, of: str | None = None) -> None:
         """A counter, each kind apart."""
+        self.told[what] += amount
         if amount:
             self._saw(what if of is None else f"{what}:{of}")
 
@@ -137,8 +144,9 @@ class Reader(Node):
         decoder, source = OrderEventDecoder(SimRegistry(self), CODEC), SimSource(self)
         self.ids = TopicIds(views, source, self.waiters, self.runtime, TOPIC)
         held = HeldRecords(views, decoder, self.runtime, TOPIC)
+        self.reports = Reports(outside)
         self.consumer = EventConsumer(
-            source, decoder, views, held, self.waiters, self.runtime, Reports(outside), TOPIC, limits
+            source, decoder, views, held, self.waiters, self.runtime, self.reports, TOPIC, limits
         )
         self.loops = [
             self.runtime.spawn(self.consumer.run(), name="consumer"),

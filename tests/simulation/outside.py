@@ -148,6 +148,7 @@ class Outside:
         """End all trouble but these faults of calls (names or what they begin with)."""
         self.weather = self.weather.only(kept) if kept else CALM
         self.log.leaderless.clear()
+        self.log.withheld = False
         self.log.raise_the_limit()
         self.broker_down = None
         self.store_down = self.store_full = self.views_down = self.registry_down = False
@@ -191,6 +192,8 @@ class Node:
         self.paused_until = 0.0
         self.cut_off = False
         """Whether no broker hears it, although everybody else is heard."""
+        self.heard: Counter[str] = Counter()
+        """What its commits to the read model have counted, of those that it knows to be stored."""
         self.at_death: list[Callable[[], object]] = []
         """What the outside does when it notices that this process is gone."""
         self._calls: dict[asyncio.Task[Any], None] = {}

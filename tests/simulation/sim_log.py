@@ -247,12 +247,15 @@ class SimSource(MemorySource):
         ends = {
             partition: len(self._sim.partitions[partition]) - hidden
             for partition in self._positions
-            if self._sim.can_take(partition)
+            if self._sim.can_take(partition) and not self._sim.withheld
         }
         records: list[Record] = []
         while len(records) < limit and (turns := self._with_news_before(ends)):
             for partition in turns[: limit - len(records)]:
-                records.append(self._sim.partitions[partition][self._positions[partition]])
+                at = self._positions[partition]
+                if (partition, at) not in self._sim.gone:
+                    records.append(self._sim.partitions[partition][at])
+                    self._sim.fetched[partition] = max(at + 1, self._sim.fetched.get(partition, 0))
                 self._positions[partition] += 1
                 self._turn = partition + 1
         return Polled(records=tuple(records)) if records else None

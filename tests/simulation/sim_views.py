@@ -131,6 +131,7 @@ class _Projection(_Faulty):
         except StalePosition:
             self._outside.saw("views.lost_race")
             raise
+        self._node.heard.update(changes.counters)
 
     async def held(self, key: str | None) -> Sequence[HeldRecord]:
         return await self._read("views.held", lambda: self._projection.held(key))

@@ -30,6 +30,7 @@ class Storm:
             "log.grown": self._grown,
             "log.poisoned": self._foreign.send,
             "log.trimmed": self._trimmed,
+            "log.compacted": self._compacted,
             "group.rebalanced": self._rebalanced,
             "registry.down": self._registry_down,
             "registry.forgot": self._registry_forgot,
@@ -121,6 +122,17 @@ class Storm:
         begin, reached = log.begins.get(partition, 0), positions.get(partition, 0)
         if begin < reached:
             log.trim(partition, self._rng.randint(begin, reached))
+
+    async def _compacted(self) -> None:
+        """Readers get nothing for a while; then an operator's clean-up removes what they have not read and should."""
+        log, seconds = self._outside.log, self._rng.choice((0.5, 2.0, 7.0))
+        log.withheld = True
+        await self._outside.runtime.sleep(self._rng.uniform(0, seconds))
+        share = self._rng.choice((0.5, 1.0))
+        for _ in range(log.compact(lambda: self._outside.happens(share))):
+            self._outside.saw("log.record_gone")
+        log.withheld = False
+        log.wake()
 
     async def _rebalanced(self) -> None:
         self._outside.group.rebalance()

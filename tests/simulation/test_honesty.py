@@ -24,7 +24,7 @@ from tests.simulation.sim_registry import RELEASED, SimRegistry
 from tests.simulation.sim_store import REFUSED, SimStore
 from tests.simulation.sim_views import SimViews
 from tests.simulation.storm import Storm
-from tests.simulation.weather import FATES
+from tests.simulation.weather import CALM, FATES
 from tests.unit.application.runtime import run
 
 pytestmark = pytest.mark.slow
@@ -284,6 +284,24 @@ def test_a_group_gives_each_partition_to_somebody_in_the_end() -> None:
         play, "group.deaf", "group.zombie_poll", "group.member_expired", "group.revoked", "group.eager",
         "group.cooperative", "log.grown", "log.stale_fetch", "log.short_poll", "log.poll_failed",
     )  # fmt: skip
+
+
+def test_a_clean_up_keeps_what_is_newest_and_what_was_read() -> None:
+    """Of three events of an order the newest stays, and of the others those that a reader was given."""
+
+    async def play() -> None:
+        outside = Outside(1, CALM, partitions=1)
+        source = SimSource(Node(outside, 1))
+        for number in (1, 2, 3, 2):
+            outside.log.append(OutgoingRecord(TOPIC, 0, b"a", b"v", (("ce_id", b"%d" % number),), 0))
+            if number == 1:
+                assert (await source.poll(5, 0)).assigned == (0,)
+                await source.seek({0: 0})
+                assert [one.offset for one in (await source.poll(5, 0)).records] == [0]
+        assert outside.log.compact(lambda: True) == 2
+        assert [one.offset for one in (await source.poll(5, 0)).records] == [2]
+
+    run(play())
 
 
 # ---------------------------------------------------------------------------------------------- views and registry

@@ -5,7 +5,7 @@ compare-and-set stored nothing: the consumer reads its position again and goes o
 one our positions belong to stops this topic with an alarm; nothing is ever reset silently.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
@@ -175,6 +175,7 @@ class EventConsumer:
                 return
             except StalePosition:
                 continue  # others keep changing this key: the next round tries it again
+            self._count(released.counters)
             if released.released:
                 self._waiters.notify((key,))
 
@@ -186,11 +187,7 @@ class EventConsumer:
         self._kind, self.trouble = kind, reason
 
     def _report(self, changes: Changes) -> None:
-        for name, amount in changes.counters.items():
-            self._observer.counted(f"events_{name}", amount)
-        for alarm in (Counter.GAPS, Counter.LATE):
-            if alarm in changes.counters:
-                self._observer.alarmed(f"projection.{alarm}", topic=self._topic, events=changes.counters[alarm])
+        self._count(changes.counters)
         for row in changes.rows:
             self._observer.noted("event.applied", key=row.key, version=row.version, held=row.held)
         for letter in changes.held:
@@ -203,6 +200,13 @@ class EventConsumer:
                     offset=letter.record.offset,
                     reason=letter.reason,
                 )
+
+    def _count(self, counters: Mapping[str, int]) -> None:
+        for name, amount in counters.items():
+            self._observer.counted(f"events_{name}", amount)
+        for alarm in (Counter.GAPS, Counter.LATE):
+            if alarm in counters:
+                self._observer.alarmed(f"projection.{alarm}", topic=self._topic, events=counters[alarm])
 
 
 def _kind_of(error: Exception) -> CauseCode:

@@ -1,6 +1,6 @@
 """Use cases for held records: release them in order, or discard the one that blocks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -16,12 +16,13 @@ ATTEMPTS: Final = 5
 @attrs.frozen
 class Released:
     """What a release or discard did (or, on a dry run, would do): records that went into the read model or were
-    dropped, records still held, and why the first of those is."""
+    dropped, records still held, and why the first of those is. ``counters`` is how the read model counted them."""
 
     released: int
     discarded: int
     still_held: int
     reason: str | None
+    counters: Mapping[str, int] = attrs.field(factory=dict, eq=False)
 
 
 class HeldRecords:
@@ -84,7 +85,7 @@ class HeldRecords:
         reason = (changes.held or rest)[0].reason if rest else None
         if not dry_run and (changes.released or changes.held):
             await self._store.commit(changes)
-        return Released(done - drop, drop, len(rest), reason)
+        return Released(done - drop, drop, len(rest), reason, changes.counters)
 
     async def _fold_in_order(self, fold: Fold, letters: Sequence[HeldRecord], drop: int) -> int:
         """How many of the letters no longer need holding, the dropped ones included."""

@@ -234,6 +234,18 @@ async def test_a_schema_the_registry_learns_later_releases_its_orders(bench: Rea
     assert bench.views.letters_held == {}
 
 
+async def test_what_a_release_finds_is_counted_and_alarmed_like_the_rest(bench: ReadBench) -> None:
+    """A gap among the records that waited for their schema is no smaller than one among those that did not."""
+    bench.append("new a:1", "a:3", "a:2")
+    await passing(2)
+    assert "projection.gaps" not in bench.observer.names
+    bench.decoder.knows_new = True
+    await passing(6)
+    assert bench.views.counters == {"applied": 2, "gaps": 1, "late": 1}
+    assert [bench.observer.counts[f"events_{name}"] for name in ("applied", "gaps", "late")] == [2, 1, 1]
+    assert [bench.observer.names.count(f"projection.{name}") for name in ("gaps", "late")] == [1, 1]
+
+
 async def test_orders_whose_schema_never_comes_do_not_starve_the_others(runtime: VirtualRuntime) -> None:
     """Each round tries another page of them."""
     bench = ReadBench(runtime, limits=ConsumerLimits(retry_keys_max=2)).start()
