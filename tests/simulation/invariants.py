@@ -100,6 +100,14 @@ class Watch:
             for ref in self._missing:
                 assert ref in outbox, f"I10: {ref} is marked published, and was never in the log"
         self._consumed()
+        self._reported()
+        for cart in self._world.carts:
+            for followers in cart.relay._behind.values():
+                most = cart.relay_limits.followers_max
+                assert len(followers) <= most, f"I12: {len(followers)} followers of {most}"
+
+    def _reported(self) -> None:
+        """A reader tells of every transaction that it knows to be stored, once."""
         for reader in self._world.readers:
             for name in COUNTERS:
                 heard, told = reader.heard[name], reader.reports.told
@@ -107,10 +115,6 @@ class Watch:
                 if name in ALARMING:
                     alarmed = told[f"projection.{name}"]
                     assert alarmed == heard, f"I8: {heard} {name}, and {alarmed} alarmed"
-        for cart in self._world.carts:
-            for followers in cart.relay._behind.values():
-                most = cart.relay_limits.followers_max
-                assert len(followers) <= most, f"I12: {len(followers)} followers of {most}"
 
     @property
     def is_log_lost(self) -> bool:
