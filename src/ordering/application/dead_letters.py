@@ -1,12 +1,16 @@
-"""Use cases for held records: release them in order, or discard the one that blocks."""
+"""Use cases for held records: release them in order, or discard the one that blocks.
 
-from collections.abc import Mapping, Sequence
+A record that the store refuses is held as refused, also if that shows only now: it was parked behind another one.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import attrs
 
-from ordering.application.failures import StalePosition
-from ordering.application.messages import Changes, HeldRecord
+from ordering.application.failures import StalePosition, WriteRejected
+from ordering.application.messages import Changes, DeadReason, HeldRecord, Undecodable
 from ordering.application.ports import EventDecoder, ProjectionStore, Runtime
 from ordering.application.projection import Fold
 
@@ -23,6 +27,16 @@ class Released:
     still_held: int
     reason: str | None
     counters: Mapping[str, int] = attrs.field(factory=dict, eq=False)
+
+    def and_then(self, more: "Released") -> "Released":
+        """Both together, the second after the first."""
+        return Released(
+            self.released + more.released,
+            self.discarded + more.discarded,
+            more.still_held,
+            more.reason,
+            Counter(self.counters) + Counter(more.counters),
+        )
 
 
 class HeldRecords:
@@ -43,13 +57,41 @@ class HeldRecords:
         return await self._repeatedly(key, drop=1, dry_run=dry_run)
 
     async def _repeatedly(self, key: str, *, drop: int, dry_run: bool) -> Released:
+        try:
+            return await self._undisturbed(lambda: self._once(key, drop=drop, dry_run=dry_run))
+        except WriteRejected as error:
+            return await self._apart(key, drop, str(error))
+
+    @staticmethod
+    async def _undisturbed(once: Callable[[], Awaitable[Released]]) -> Released:
         for attempt in range(ATTEMPTS):
             try:
-                return await self._once(key, drop=drop, dry_run=dry_run)
+                return await once()
             except StalePosition:
                 if attempt == ATTEMPTS - 1:
                     raise
         raise AssertionError
+
+    async def _apart(self, key: str, drop: int, detail: str) -> Released:
+        """The store refuses one of the records: those before it are released, and it is held for that reason."""
+        told = Released(0, 0, 0, None)
+        refused = len(await self._store.held(key)) - drop
+        while True:
+            most = refused // 2  # of so many the last one is held as refused for now, rightly or not
+            try:
+                part = await self._undisturbed(
+                    lambda: self._once(key, drop=drop, dry_run=False, most=most, detail=detail)  # noqa: B023
+                )
+            except WriteRejected:
+                if not most:
+                    raise
+                refused = most
+                continue
+            told = told.and_then(part)
+            refused -= most
+            drop = 0
+            if refused <= 1 or part.reason != DeadReason.REFUSED:
+                return told
 
     async def discard_keyless(self, partition: int, offset: int, *, dry_run: bool = False) -> Released:
         """Drop a held record that has no readable key, so blocks nothing, by its place in the log."""
@@ -64,14 +106,17 @@ class HeldRecords:
             await self._store.commit(Changes(self._topic, snapshot.generation, {}, released=place, discarded=place))
         return Released(0, 1, 0, None)
 
-    async def _once(self, key: str, *, drop: int, dry_run: bool) -> Released:
+    async def _once(self, key: str, *, drop: int, dry_run: bool, most: int | None = None, detail: str = "") -> Released:
+        """In one transaction. The record behind the ``most`` that may be released is held as refused."""
         snapshot = await self._store.load(self._topic, [key])
         letters = await self._store.held(key)
         if not letters or key not in snapshot.rows:
             return Released(0, 0, 0, None)
         fold = Fold(snapshot, self._runtime.now())
         fold.unhold(key)
-        done = await self._fold_in_order(fold, letters, drop)
+        done = await self._fold_in_order(fold, letters[: None if most is None else drop + most], drop)
+        if done < len(letters) and done - drop == most:
+            fold.add(letters[done].record, Undecodable(DeadReason.REFUSED, detail, key))
         rest = letters[done:]
         leaving = [(letter.record.partition, letter.record.offset) for letter in letters[:done]]
         changes = fold.changes(self._topic, {}, leaving)

@@ -65,6 +65,32 @@ async def test_a_follower_that_turns_out_bad_is_held_for_its_own_reason(runtime:
     assert bench.views.versions() == {"a": 3}
 
 
+@pytest.mark.parametrize("refused", [{"a@4"}, {"a@3", "a@4"}, {"a@2", "a@3", "a@4"}])
+async def test_what_the_store_refuses_shows_when_it_is_released(bench: ReadBench, refused: set[str]) -> None:
+    """It was parked behind another: what comes before it is released, it blocks for its own reason, and it can be
+    released or discarded like any other."""
+    bench.decoder.cured = True
+    bench.views.refuses = {body.encode() for body in refused}
+    left = len(refused)
+    assert await bench.held.release("a") == Released(3 - left, 0, left, "refused")
+    assert await reasons(bench) == ["refused", "parked", "parked"][:left]
+    assert (bench.views.versions()["a"], bench.views.rows["a"].held) == (4 - left, left)
+    assert await bench.held.release("a") == Released(0, 0, left, "refused")
+    bench.views.refuses = set()
+    assert await bench.held.release("a") == Released(left, 0, 0, None)
+    assert bench.views.rows["a"].version == bench.views.rows["a"].events_applied == 4
+
+
+async def test_what_the_store_refuses_does_not_keep_what_is_before_it_from_a_discard(bench: ReadBench) -> None:
+    """The blocking one goes, and what was parked behind it is held for its own reason."""
+    bench.views.refuses = {b"a@3", b"a@4"}
+    assert await bench.held.discard("a") == Released(0, 1, 2, "refused")
+    bench.views.refuses = {b"a@4"}
+    assert await bench.held.release("a") == Released(1, 0, 1, "refused")
+    assert await bench.held.discard("a") == Released(0, 1, 0, None)
+    assert bench.views.rows["a"].version == 3
+
+
 async def test_two_poisons_need_two_discards(runtime: VirtualRuntime) -> None:
     """Each has its own reason from the start; discarding one releases up to the next."""
     bench = ReadBench(runtime).start()
