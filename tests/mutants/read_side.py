@@ -364,3 +364,12 @@ def _(_sound: Sound) -> Sound:
         await stored(changes, keys)
 
     return call
+
+
+# ---------------------------------------------------------------------------------------------- who waits
+
+
+@mutant("nobody-is-woken", at="ordering.application.waiters:Waiters.notify")
+def _(_sound: Sound) -> Sound:
+    """Who waits for a version finds it when the time is over."""
+    return lambda _self, _keys: None

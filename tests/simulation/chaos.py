@@ -118,8 +118,10 @@ class Chaos:
         elif isinstance(node, Reader):
             self._outside.saw("process.stopped")
             node.waiters.stop()
-            await self._world.runtime.sleep(0.01)
-            self._world.crash(node, 0.0)
+            try:
+                await self._world.runtime.sleep(0.01)
+            finally:
+                self._world.crash(node, 0.0)
 
     async def _stopped(self, cart: Cart) -> None:
         """Whatever interrupts it, a process that has begun to stop ends."""

@@ -37,10 +37,12 @@ CARTS: Final = (
 
 
 class Client:
-    """One of them: draws what it does from the world's numbers."""
+    """One of them: draws what it does from the world's numbers. ``patience``: after how many seconds it may hang up;
+    otherwise as the world's clients do."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: "World", patience: tuple[float | None, ...] = ()) -> None:
         self._world, self._rng, self._swarm = world, world.rng, world.swarm
+        self._patiences = patience or self._swarm.patience
         self._last: Attempt | None = None
         self._known: dict[str, int] = {}
         """Versions it was told, by order."""
@@ -143,7 +145,7 @@ class Client:
         return Context(attempt.request_id, once=once)
 
     def _patience(self) -> float | None:
-        return self._rng.choice(self._swarm.patience)
+        return self._rng.choice(self._patiences)
 
     # ------------------------------------------------------------------ reading
 
@@ -151,12 +153,11 @@ class Client:
         rng, world = self._rng, self._world
         order_id = rng.choice(list(self._known)) if self._known and rng.random() < 0.7 else world.order()
         wanted = self._known.get(order_id, 1) + rng.choice((0, 0, 0, 1))
-        await self.look(order_id, wanted, rng.choice((0.0, 0.2, 2.0, 30.0)))
+        await self.look(order_id, wanted, rng.choice((0.0, 0.2, 2.0, 30.0)), rng.choice(world.readers))
 
-    async def look(self, order_id: str, wanted: int, wait: float) -> Look:
-        """One query to any reader."""
+    async def look(self, order_id: str, wanted: int, wait: float, reader: Reader) -> Look:
+        """One query."""
         world = self._world
-        reader: Reader = self._rng.choice(world.readers)
         look = Look(order_id, wanted, world.moment(), world.shown.get(order_id, 0))
         world.looks.append(look)
         patience = self._patience()

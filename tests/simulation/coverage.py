@@ -93,6 +93,7 @@ WORLD: Final = (
     "rebuild.gave_up",
     "rebuild.log_changed",
     "all readers halted",
+    "own writes were read",
 )
 """What the world does by itself."""
 
