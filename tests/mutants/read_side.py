@@ -338,10 +338,10 @@ class _Freeing:
 def _(sound: Sound) -> Sound:
     """After a release that went half of the way, the order's later events do not wait for the other half."""
 
-    async def once(self: Sound, key: str, *, drop: int, dry_run: bool) -> Sound:
+    async def once(self: Sound, *arguments: Sound, **wishes: Sound) -> Sound:
         other = copy.copy(self)
         other._store = _Freeing(self._store)
-        return await sound(other, key, drop=drop, dry_run=dry_run)
+        return await sound(other, *arguments, **wishes)
 
     return once
 

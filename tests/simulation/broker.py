@@ -35,6 +35,8 @@ class SimLog(MemoryLog):
         """By partition, the end of what any reader was given."""
         self.gone: dict[tuple[int, int], None] = {}
         """Places of records that were removed from the middle, all of them before any reader was given them."""
+        self.had_gaps = False
+        """Whether some were missing in a topic that was deleted since."""
         self.disk: Disk[_Ends] = Disk(self._saved, self._truncate, may_fail=power_may_fail)
 
     def trim(self, partition: int, before: int) -> None:
@@ -53,8 +55,11 @@ class SimLog(MemoryLog):
 
     def compact(self, chosen: Callable[[], bool]) -> int:
         """An operator's clean-up keeps what is newest of each order, and of the rest what ``chosen`` says no to; how
-        many records went. What a reader has been given stays: who has it, and who not, is no fact of the log."""
+        many records went. What a reader has been given stays: who has it, and who not, is no fact of the log. Nor does
+        anything go from a topic that was made anew: the positions of those who do not read it are another one's."""
         gone = len(self.gone)
+        if self.made > 1:
+            return 0
         for partition, records in enumerate(self.partitions):
             begin = max(self.fetched.get(partition, 0), self.begins.get(partition, 0))
             newest: dict[bytes | None, bytes] = {}
@@ -74,6 +79,7 @@ class SimLog(MemoryLog):
         self.made += 1
         self.identity = attrs.evolve(self.identity, topic_id=str(self.made))
         self.partitions = [[] for _ in range(partitions)]
+        self.had_gaps = self.had_gaps or bool(self.gone)
         self.begins, self.foreign, self.fetched, self.gone = {}, {}, {}, {}
         self.disk.promised()
         self.wake()

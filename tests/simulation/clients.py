@@ -172,7 +172,7 @@ class Client:
         world = self._world
         watch, log = world.watch, world.outside.log
         known = [order_id for order_id in watch.events if watch.in_log(order_id)]
-        reader, cuts = self._rng.choice(world.readers), log.disk.power_cuts
+        reader, losses = self._rng.choice(world.readers), (log.disk.power_cuts, len(log.gone))
 
         async def ids() -> list[str]:
             return [key async for page in await reader.ids(TOPIC) for _, key in page]
@@ -182,7 +182,7 @@ class Client:
             world.refused("list", answer)
         elif answer is not None:
             world.outside.saw("list 200")
-            if cuts == log.disk.power_cuts and not (watch.is_log_lost or watch.is_partial):
+            if losses == (log.disk.power_cuts, len(log.gone)) and not (watch.is_log_lost or watch.is_partial):
                 check_list(answer, known)
 
 

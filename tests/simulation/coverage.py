@@ -57,6 +57,7 @@ REPORTED: Final = (
     "events_held:key-mismatch",
     "events_held:unknown-schema",
     "events_held:version-conflict",
+    "events_held:refused",
     "dead_letter",
     "consumer.halted",
     "topic.partitions_differ",

@@ -92,6 +92,9 @@ class Outside:
             may_fail=self.power_may_fail,
         )
         self.views_down = False
+        self._refused: dict[bytes, bool] = {}
+        """By state whether the read model's database takes it into a row (a constraint of its operators): found out
+        once, and so until they drop it."""
         self.views_landing: asyncio.Future[None] | None = None
         self.view_followers: dict[int, Callable[[Iterable[str] | None], None]] = {}
 
@@ -154,6 +157,13 @@ class Outside:
         self.store_down = self.store_full = self.views_down = self.registry_down = False
         self.store_stalled.set()
         self.unknown_ids.clear()
+        self._refused = dict.fromkeys(self._refused, False)
+
+    def refuses(self, state: bytes) -> bool:
+        """Whether no row of the read model may hold this."""
+        if "views.refused" in self.weather.rates and state not in self._refused:
+            self._refused[state] = self.strikes("views.refused")
+        return self._refused.get(state, False)
 
     def power_cut(self, devices: Iterable[str] = DEVICES) -> None:
         """The power of these goes and comes back. A machine that runs nodes takes them along: crash those first."""

@@ -71,7 +71,7 @@ class Rebuilder(Node):
             if report.resumed:
                 world.outside.saw("rebuild.resumed")
             # What could be read only by one of the two is a difference until somebody releases it.
-            unread = world.outside.seen["registry.unknown_id"]
+            unread = world.outside.seen["registry.unknown_id"] or world.outside.seen["views.rejected"]
             if not report.is_equal and not world.is_trimmed and not unread:
                 world.break_off(f"I6: a rebuild found differences: {self._found[:3]}")
 
@@ -117,7 +117,9 @@ class Terminal(Node):
         if first is None:
             return
         key, act = letter.key, self._held.release
-        is_hopeless = first.reason not in (DeadReason.UNKNOWN_SCHEMA, DeadReason.PARKED)
+        is_hopeless = first.reason not in (DeadReason.UNKNOWN_SCHEMA, DeadReason.PARKED, DeadReason.REFUSED)
+        # Who does not want to wait until the database takes it makes a gap.
+        is_hopeless |= first.reason == DeadReason.REFUSED and self._outside.happens(0.3)
         discard: Callable[[str], Awaitable[Released]] = self._held.discard
         self._saw(await (discard(key) if is_hopeless else act(key)))
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from typing import Final, TypeVar
 
 from ordering.adapters.memory.generations import MemoryGenerations
-from ordering.application.failures import CommitAmbiguous, StalePosition, StoreUnavailable
+from ordering.application.failures import CommitAmbiguous, StalePosition, StoreUnavailable, WriteRejected
 from ordering.application.generations import Figures, GenerationsFound, HeldPage, RowsPage
 from ordering.application.messages import Changes, HeldRecord, LogIdentity, Place, Snapshot, ViewRow, ViewStats
 from ordering.application.ports import LastChanges, ProjectionStore
@@ -79,6 +79,8 @@ class _Faulty:
                 self.promise()
         except StalePosition:
             outside.saw("views.lost_race")
+        except WriteRejected:
+            pass  # nobody hears of it
         finally:
             outside.views_landing = None
             if landing is not None:
@@ -87,6 +89,13 @@ class _Faulty:
     def promise(self) -> None:
         """What was committed is on the disk; nobody is told before."""
         self._outside.views_disk.promised()
+
+    def _require_taken(self, changes: Changes) -> None:
+        """Raises WriteRejected. What is held back is bytes, which every database takes."""
+        refuses = self._outside.refuses
+        if any(row.encoded is not None and refuses(row.encoded.body) for row in changes.rows):
+            self._outside.saw("views.rejected")
+            raise WriteRejected("a row breaks a constraint")
 
     async def _reach(self, fails: str) -> None:
         """The way to the store, and whether it can just now. Raises StoreUnavailable."""
@@ -122,6 +131,7 @@ class _Projection(_Faulty):
         async def commit() -> None:
             if self._outside.strikes("views.stale"):
                 raise StalePosition("somebody else was first")
+            self._require_taken(changes)
             await self._projection.commit(changes)
             self._note_floors(changes)
             self._heard(changes)
@@ -243,9 +253,12 @@ class SimGenerations(_Faulty):
         async def bounded(live: Mapping[int, int]) -> Changes | None:
             try:
                 async with asyncio.timeout(FLIP_SECONDS):
-                    return await last(live)
+                    changes = await last(live)
             except TimeoutError:
                 raise StalePosition("the last records did not come in time") from None
+            if changes is not None:
+                self._require_taken(changes)
+            return changes
 
         await self._node.visit("generations.flip")
         await self._commit(lambda: self._real.flip(topic, generation, floors, bounded), late=False)

@@ -58,6 +58,10 @@ class SteppingLoop(VirtualLoop):
         self._ready.append(call)  # type: ignore[attr-defined]
         return call
 
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Context | None = None) -> Any:  # noqa: ANN401
+        """There are no other threads; an asynchronous generator that nobody finishes is closed by this."""
+        return self.call_soon(callback, *args)
+
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> Any:  # noqa: ANN401
         """As the base class's."""
         call = _Call(callback, args, when)

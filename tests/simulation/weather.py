@@ -60,6 +60,7 @@ CALLS: Final[Mapping[str, tuple[float, ...]]] = {
     "views.ambiguous_not_stored": OFTEN,
     "views.ambiguous_late": OFTEN,
     "views.stale": OFTEN,
+    "views.refused": RARE,
     "views.news_lost": (0.3, 1.0),
 }
 """Faults of single calls: the rates that a seed draws from for those that it has."""
@@ -122,6 +123,7 @@ PATHS: Final = (
     "foreign.resent",
     "foreign.stranger",
     "views.waited_for_locks",
+    "views.rejected",
     "generations.flipped",
     "views.lost_race",
     "power.cut",

@@ -170,12 +170,11 @@ class EventConsumer:
         self._retried_up_to = keys[-1] if len(keys) == limit else ""
         for key in keys:
             try:
-                released = await self._held.release(key)
+                released = await self._held.release(key, counted=self._count)
             except RegistryUnavailable:
                 return
             except StalePosition:
                 continue  # others keep changing this key: the next round tries it again
-            self._count(released.counters)
             if released.released:
                 self._waiters.notify((key,))
 

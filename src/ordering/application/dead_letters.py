@@ -3,7 +3,6 @@
 A record that the store refuses is held as refused, also if that shows only now: it was parked behind another one.
 """
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
@@ -16,17 +15,22 @@ from ordering.application.projection import Fold
 
 ATTEMPTS: Final = 5
 
+Counted = Callable[[Mapping[str, int]], None]
+
+
+def _nobody_listens(_counters: Mapping[str, int]) -> None:
+    return
+
 
 @attrs.frozen
 class Released:
     """What a release or discard did (or, on a dry run, would do): records that went into the read model or were
-    dropped, records still held, and why the first of those is. ``counters`` is how the read model counted them."""
+    dropped, records still held, and why the first of those is."""
 
     released: int
     discarded: int
     still_held: int
     reason: str | None
-    counters: Mapping[str, int] = attrs.field(factory=dict, eq=False)
 
     def and_then(self, more: "Released") -> "Released":
         """Both together, the second after the first."""
@@ -35,7 +39,6 @@ class Released:
             self.discarded + more.discarded,
             more.still_held,
             more.reason,
-            Counter(self.counters) + Counter(more.counters),
         )
 
 
@@ -45,22 +48,23 @@ class HeldRecords:
     def __init__(self, store: ProjectionStore, decoder: EventDecoder, runtime: Runtime, topic: str) -> None:
         self._store, self._decoder, self._runtime, self._topic = store, decoder, runtime, topic
 
-    async def release(self, key: str, *, dry_run: bool = False) -> Released:
-        """Try the key's held records again, in order, up to the first that is still no event.
+    async def release(self, key: str, *, dry_run: bool = False, counted: Counted = _nobody_listens) -> Released:
+        """Try the key's held records again, in order, up to the first that is still no event. ``counted`` hears of each
+        transaction how the read model counted it.
 
         Raises RegistryUnavailable, StoreUnavailable, and StalePosition if the consumer kept changing the key.
         """
-        return await self._repeatedly(key, drop=0, dry_run=dry_run)
+        return await self._repeatedly(key, counted, drop=0, dry_run=dry_run)
 
     async def discard(self, key: str, *, dry_run: bool = False) -> Released:
         """Drop the key's first held record for good (the one that blocks), then release what is parked behind it."""
-        return await self._repeatedly(key, drop=1, dry_run=dry_run)
+        return await self._repeatedly(key, _nobody_listens, drop=1, dry_run=dry_run)
 
-    async def _repeatedly(self, key: str, *, drop: int, dry_run: bool) -> Released:
+    async def _repeatedly(self, key: str, counted: Counted, *, drop: int, dry_run: bool) -> Released:
         try:
-            return await self._undisturbed(lambda: self._once(key, drop=drop, dry_run=dry_run))
+            return await self._undisturbed(lambda: self._once(key, counted, drop=drop, dry_run=dry_run))
         except WriteRejected as error:
-            return await self._apart(key, drop, str(error))
+            return await self._apart(key, counted, drop, str(error))
 
     @staticmethod
     async def _undisturbed(once: Callable[[], Awaitable[Released]]) -> Released:
@@ -72,7 +76,7 @@ class HeldRecords:
                     raise
         raise AssertionError
 
-    async def _apart(self, key: str, drop: int, detail: str) -> Released:
+    async def _apart(self, key: str, counted: Counted, drop: int, detail: str) -> Released:
         """The store refuses one of the records: those before it are released, and it is held for that reason."""
         told = Released(0, 0, 0, None)
         refused = len(await self._store.held(key)) - drop
@@ -80,7 +84,7 @@ class HeldRecords:
             most = refused // 2  # of so many the last one is held as refused for now, rightly or not
             try:
                 part = await self._undisturbed(
-                    lambda: self._once(key, drop=drop, dry_run=False, most=most, detail=detail)  # noqa: B023
+                    lambda: self._once(key, counted, drop=drop, dry_run=False, most=most, detail=detail)  # noqa: B023
                 )
             except WriteRejected:
                 if not most:
@@ -106,7 +110,9 @@ class HeldRecords:
             await self._store.commit(Changes(self._topic, snapshot.generation, {}, released=place, discarded=place))
         return Released(0, 1, 0, None)
 
-    async def _once(self, key: str, *, drop: int, dry_run: bool, most: int | None = None, detail: str = "") -> Released:
+    async def _once(
+        self, key: str, counted: Counted, *, drop: int, dry_run: bool, most: int | None = None, detail: str = ""
+    ) -> Released:
         """In one transaction. The record behind the ``most`` that may be released is held as refused."""
         snapshot = await self._store.load(self._topic, [key])
         letters = await self._store.held(key)
@@ -130,7 +136,8 @@ class HeldRecords:
         reason = (changes.held or rest)[0].reason if rest else None
         if not dry_run and (changes.released or changes.held):
             await self._store.commit(changes)
-        return Released(done - drop, drop, len(rest), reason, changes.counters)
+            counted(changes.counters)
+        return Released(done - drop, drop, len(rest), reason)
 
     async def _fold_in_order(self, fold: Fold, letters: Sequence[HeldRecord], drop: int) -> int:
         """How many of the letters no longer need holding, the dropped ones included."""
