@@ -60,6 +60,7 @@ class SimLog(MemoryLog):
         gone = len(self.gone)
         if self.made > 1:
             return 0
+        self.disk.promised()  # only what is safe is cleaned up, and never the end of a partition
         for partition, records in enumerate(self.partitions):
             begin = max(self.fetched.get(partition, 0), self.begins.get(partition, 0))
             newest: dict[bytes | None, bytes] = {}
@@ -68,7 +69,7 @@ class SimLog(MemoryLog):
                 if (name := _event_id(record)) and name not in known:
                     known.add(name)
                     newest[record.key] = name
-            for record in records[begin:]:
+            for record in records[begin:-1]:
                 name = _event_id(record)
                 if name and name != newest[record.key] and chosen():
                     self.gone[partition, record.offset] = None

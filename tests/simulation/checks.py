@@ -90,7 +90,7 @@ def _call(attempt: Attempt, event: NewEvent | None) -> Call | None:
     """None: it says nothing about the order's state."""
     write, began, ended, answer = attempt.write, attempt.began, attempt.ended, attempt.answer
     if isinstance(answer, RecordedAnswer):
-        return Call(write, None, began, ended, answer.etag, replayed=True)
+        return Call(write, told(write.method, answer), began, ended, answer.etag, replayed=True)
     if event is not None:
         is_heard = isinstance(answer, Order)
         heard = told(write.method, answer) if is_heard else None  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ordering.adapters.avro.decoder import OrderEventDecoder
 from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.adapters.memory.generation import Generation
-from ordering.application.messages import Counter, NewEvent, Record
+from ordering.application.messages import Counter, LogIdentity, NewEvent, Record
 from ordering.domain.status import TRANSITIONS
 from tests.simulation.fold import folded
 from tests.simulation.nodes import CODEC, TOPIC
@@ -69,6 +69,8 @@ class Watch:
         for reader in self._world.readers:
             if reader.waiters.count > reader.waiters_max:
                 raise AssertionError(f"I12: {reader.waiters.count} wait")
+            if reader.consumer.halted and self._outside.log.made == 1 and not self._outside.log.was_trimmed:
+                raise AssertionError(f"a reader halted, and the log is the one it knows: {reader.consumer.trouble}")
         outside = self._outside
         writes = outside.store_disk.writes + outside.log.disk.writes + outside.views_disk.writes
         if writes != self._writes:
@@ -248,7 +250,7 @@ async def _check_state(world: "World", order_id: str, events: list[NewEvent]) ->
 
 async def _check_alarm(world: "World") -> None:
     """A log that is another one, or has lost what was not read, stops those who read it; never a silent reset."""
-    known, log = await world.outside.views.identity(TOPIC), world.outside.log
+    known, log = await _identity(world), world.outside.log
     halted = [reader.consumer.halted for reader in world.readers]
     if log.made == 1:
         assert any(halted), f"history is lost at {log.begins}, and nobody has noticed"
@@ -257,8 +259,17 @@ async def _check_alarm(world: "World") -> None:
         world.outside.saw("all readers halted")
 
 
+async def _identity(world: "World") -> LogIdentity | None:
+    """Which log the read model was filled from; without it nobody can tell another one."""
+    known = await world.outside.views.identity(TOPIC)
+    read = sum((await world.outside.views.positions(TOPIC)).values())
+    assert known is not None or not read, f"{read} records were read, and nobody knows of which log"
+    return known
+
+
 async def _check_read_model(world: "World") -> None:
     outside, watch = world.outside, world.watch
+    await _identity(world)
     model = outside.views._model
     live, floors = model.generations[model.pointer], watch.floors
     log = [list(zip(part, await DECODER.decode(part), strict=True)) for part in outside.log.partitions]

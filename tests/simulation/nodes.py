@@ -35,6 +35,8 @@ RETENTION: Final = Retention(answers_seconds=28, journal_seconds=28, batch=3, ro
 """Longer than a commit can be in doubt, and than clocks differ."""
 RATE: Final = Decimal("0.02")
 STOP_SECONDS: Final = 1.0
+SILENCE_SECONDS: Final = 300.0
+"""Whatever goes wrong, every request has its answer by then."""
 
 
 class Reports:
@@ -171,8 +173,10 @@ async def _asked(node: Node, work: Callable[[], Awaitable[T]], patience: float |
             raise AssertionError(f"a request was answered with an error of our own: {error!r}") from error
 
     task = node.runtime.spawn(handle(), name="request")
-    await asyncio.wait([task, node.died], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    bound = SILENCE_SECONDS if patience is None else patience
+    await asyncio.wait([task, node.died], timeout=bound, return_when=asyncio.FIRST_COMPLETED)
     if not task.done():
+        assert patience is not None or not node.alive, f"silence: a request has no answer after {SILENCE_SECONDS} s"
         task.cancel()
         return None
     return task.result() if node.alive and not task.cancelled() else None

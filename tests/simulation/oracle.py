@@ -104,11 +104,12 @@ class OneOrder:
         expected = moment.expected(attrs.evolve(write, key=None))
         if not answer.fits(expected) or (expected.code is None and expected.version != version):
             return False
-        return expected.code is not None or json.loads(answer.body, parse_float=str)["data"] == self.shown(version)
+        return expected.code is not None or self.shows(answer, version)
 
-    def shown(self, version: int) -> dict[str, object]:
-        """The order as an answer shows it."""
-        return self._placed.shown(version)
+    def shows(self, answer: Told, version: int) -> bool:
+        """Whether this success tells of the order as it was at ``version``."""
+        data = json.loads(answer.body, parse_float=str)["data"]
+        return 1 <= version <= self.version and bool(data == self._placed.shown(version))
 
     @property
     def _placed(self) -> Placed:
@@ -143,6 +144,7 @@ def require_serial(order: OneOrder, calls: Sequence[Call]) -> None:
     for call in sorted(calls, key=lambda one: one.began):
         seen = max((version for ended, version in placed if ended < call.began), default=0)
         if call.version is not None:
+            assert call.answer is None or order.shows(call.answer, call.version), f"{call} is told of another state"
             assert call.replayed or seen < call.version, f"{call}: version {seen} had been seen before it began"
             at = call.version
         else:

@@ -91,6 +91,16 @@ def test_a_write_cannot_stand_behind_one_that_begins_after_its_end(order: OneOrd
     require_serial(order, [attrs.evolve(STORED[0], ended=inf), STORED[1]])
 
 
+def test_an_answer_shows_what_was_stored(order: OneOrder) -> None:
+    """The first one and each replay: the order as it was at their version."""
+    with pytest.raises(AssertionError, match="another state"):
+        require_serial(order, [STORED[0], attrs.evolve(STORED[1], answer=told("PUT", PLACED))])
+    for version in (1, 3):
+        replay = Call(CONFIRM, told("PUT", CONFIRMED), 9, 10, version, replayed=True)
+        with pytest.raises(AssertionError, match="another state"):
+            require_serial(order, [*STORED, replay])
+
+
 def test_a_write_that_was_not_allowed_is_found_where_it_was_stored() -> None:
     """And one that stored something else than was asked for."""
     order = OneOrder("a")
