@@ -7,6 +7,7 @@ from tests.mutants import (  # noqa: F401 -- importing enters their builds
     read_side,
     rebuilds,
     relay,
+    silence,
     wire,
     write_path,
 )

@@ -1,18 +1,26 @@
-"""What must work once all is well again: a write is taken, and who waits for it is told as soon as it is there."""
+"""What must work once all is well again: a write is taken, who waits for it is told as soon as it is there, and whoever
+was not told what became of a request hears it by asking once more."""
 
 import asyncio
+from types import NoneType
 from typing import TYPE_CHECKING, Final
 
+from ordering.application.errors import KeyInFlight
+from ordering.application.failures import NotStored, OutcomeUnknown
 from ordering.application.queries import Details
 from ordering.domain.order import Order
 from tests.simulation.clients import Client
 from tests.simulation.nodes import Reader
 from tests.simulation.oracle import change, create
+from tests.simulation.sim_store import REFUSED
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 WAIT_SECONDS: Final = 30.0
+ASKED_AGAIN: Final = 10
+UNTOLD: Final = (NoneType, NotStored, OutcomeUnknown, KeyInFlight)
+"""What says nothing final about a request."""
 SOON_SECONDS: Final = 10.0
 """Far more than it takes in calm weather, far less than who waits would wait without being told."""
 
@@ -41,3 +49,19 @@ async def _soon(client: Client, order_id: str, version: int, reader: Reader) -> 
     took = reader.runtime.monotonic() - began
     assert isinstance(answer, Details), f"{order_id} {version} was waited for: {answer!r}"
     assert took <= SOON_SECONDS, f"{order_id} {version} was shown after {took:.1f} s: nobody was woken"
+
+
+async def ask_again(world: "World") -> None:
+    """The same request once more: now it has a final answer. That it fits the first one is checked with all others."""
+    client = Client(world, patience=(None,))
+    open_ones = {
+        (one.write.key, one.write.body): one.write
+        for one in world.attempts
+        if (one.write.key or isinstance(one.answer, OutcomeUnknown))
+        and isinstance(one.answer, UNTOLD)
+        and not one.write.order_id.startswith(REFUSED)
+    }
+    for write in world.rng.sample(list(open_ones.values()), min(ASKED_AGAIN, len(open_ones))):
+        answer = (await client.send(write)).answer
+        assert not isinstance(answer, UNTOLD), f"I11: all is well, and {write} is answered once more with {answer!r}"
+        world.outside.saw("asked again")

@@ -95,6 +95,7 @@ WORLD: Final = (
     "rebuild.log_changed",
     "all readers halted",
     "own writes were read",
+    "asked again",
 )
 """What the world does by itself."""
 

@@ -12,7 +12,7 @@ from ordering.application.messages import RecordedAnswer
 from ordering.application.queries import Details
 from ordering.domain.errors import IllegalTransition
 from ordering.domain.order import Order
-from tests.simulation.afterwards import read_own_writes
+from tests.simulation.afterwards import ask_again, read_own_writes
 from tests.simulation.attempts import Attempt, Look
 from tests.simulation.chaos import Chaos
 from tests.simulation.checks import check_answer, check_answers, check_look
@@ -37,9 +37,9 @@ REBUILT_SECONDS: Final = 120
 CLOCKS_DIFFER_SECONDS: Final = 10
 SECOND_DAY_REQUESTS: Final = 10
 DRAIN_SECONDS: Final = 60
+"""How long a healed core may take until everything is published and read."""
 AFTERWARDS: Final = 0.5
 """In how many worlds people go on working when all is well."""
-"""How long a healed core may take until everything is published and read."""
 
 
 @attrs.frozen
@@ -216,9 +216,12 @@ class World:
                 await asyncio.wait([rebuilder.task], timeout=REBUILT_SECONDS)
                 assert rebuilder.task.done(), "a rebuild does not end"
         await self._settle(HEALED_SECONDS)
+        await self.runtime.sleep(5)
         if not self.watch.is_log_lost and self.rng.random() < AFTERWARDS:
             await read_own_writes(self)
-        await self.runtime.sleep(5)
+            if not swarm.trims:
+                await ask_again(self)
+            await self._settle(HEALED_SECONDS)
 
     def _impossible(self) -> tuple[str, ...]:
         """Records of others in a log whose beginning is gone may be taken for what is missing: not both at once. And
