@@ -78,3 +78,13 @@ def _(_sound: Sound) -> Sound:
         self._known = True
 
     return identify
+
+
+@mutant("forgets-what-waits-for-a-schema", "H23", at=f"{CONSUMER}._retry_unknown_schemas")
+def _(_sound: Sound) -> Sound:
+    """An order whose schema the registry did not know waits until somebody releases it by hand."""
+
+    async def retry(_self: Sound) -> None:
+        return
+
+    return retry

@@ -12,8 +12,10 @@ Place = tuple[int, int]
 
 @attrs.define
 class Folded:
-    """One order: the version and event it stands at, how many events were applied, and which versions are missing."""
+    """One order: the version and event it stands at, how many events were applied, which versions are missing, and
+    where it appeared first (time of the record, partition, offset)."""
 
+    first: tuple[int, int, int] = (0, 0, 0)
     version: int = 0
     event_id: str = ""
     label: str = ""
@@ -50,7 +52,8 @@ def folded(
             if (partition, record.offset) in gone:
                 continue
             if event.key is not None:
-                model.orders.setdefault(event.key, Folded())  # a key known by a dead letter only is listed, too
+                place = record.timestamp, partition, record.offset
+                model.orders.setdefault(event.key, Folded(place))  # a key known by a dead letter only is listed, too
             if isinstance(event, DecodedEvent) and (partition, record.offset) not in discarded:
                 _add(model, event)
     return model

@@ -197,6 +197,8 @@ class Watch:
         live = model.generations[model.pointer]
         counters, held = live.counters, live.held
         positions = live.positions.get(TOPIC, {})
+        parked, keyed = sum(row.held for row in live.rows.values()), sum(one.key is not None for one in held.values())
+        assert parked == keyed, f"I8: {keyed} records of orders are held, the orders say {parked}"
         consumed = sum(positions.values())
         accounted = (
             counters.get(Counter.APPLIED, 0)
@@ -280,6 +282,8 @@ async def _check_read_model(world: "World") -> None:
         found = (row.version, row.event_id, row.label, row.events_applied, row.held)
         wanted = (order.version, order.event_id, order.label, order.applied, 0)
         assert found == wanted, f"I6: {key} is {found}, the log says {wanted}"
+        first = row.first.timestamp, row.first.partition, row.first.offset
+        assert first == order.first, f"I6: {key} is listed by {first}, it appears first at {order.first}"
         missing = {version for first, last in row.missing for version in range(first, last + 1)}
         assert missing == order.missing, f"I6: {key} misses {missing}, the log says {order.missing}"
     counts = expected.applied, expected.duplicates, expected.gaps, expected.late

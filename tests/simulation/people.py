@@ -1,6 +1,6 @@
 """People at a terminal: they rebuild the read model, unpark orders, and release or discard what is held back."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Final
 
 from ordering.adapters.avro.decoder import OrderEventDecoder
@@ -98,23 +98,24 @@ class Terminal(Node):
         except TROUBLE:
             return
 
-    async def settle_held(self) -> None:
-        """Release what can be read by now, discard what nobody will ever read, one letter after the other."""
+    async def settle_held(self, leave: Collection[str] = ()) -> None:
+        """Release what can be read by now, discard what nobody will ever read, one letter after the other; orders whose
+        first letter has one of the reasons ``leave`` are left to the consumer."""
         try:
             letters = await self._views.letters(LETTERS)
             for letter in letters:
-                await self._settle(letter)
+                await self._settle(letter, leave)
         except TROUBLE:
             return
 
-    async def _settle(self, letter: HeldRecord) -> None:
+    async def _settle(self, letter: HeldRecord, leave: Collection[str]) -> None:
         record = letter.record
         if letter.key is None:
             done = await self._held.discard_keyless(record.partition, record.offset)
             self._saw(done)
             return
         first = next(iter(await self._views.held(letter.key)), None)
-        if first is None:
+        if first is None or first.reason in leave:
             return
         key, act = letter.key, self._held.release
         is_hopeless = first.reason not in (DeadReason.UNKNOWN_SCHEMA, DeadReason.PARKED, DeadReason.REFUSED)

@@ -149,6 +149,7 @@ def test_the_fold_begins_where_the_log_does() -> None:
     log = log_of((1, "x"), (2, "y"), (2, "other"))
     model = folded(log, {0: 1}, {(0, 2)})
     assert (model.orders["a"].version, model.orders["a"].missing, model.gaps) == (2, {1}, 1)
+    assert model.orders["a"].first == (0, 0, 1)
     with pytest.raises(AssertionError, match="impostor"):
         folded(log, {}, set())
     assert folded(log_of(None), {}, set()).orders["a"].version == 0

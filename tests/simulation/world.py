@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from ordering.application.errors import DuplicateOrder
-from ordering.application.messages import RecordedAnswer
+from ordering.application.messages import DeadReason, RecordedAnswer
 from ordering.application.queries import Details
 from ordering.domain.errors import IllegalTransition
 from ordering.domain.order import Order
@@ -251,11 +251,11 @@ class World:
             self._replace_now(node)
 
     async def _settle(self, seconds: int) -> None:
-        """People unpark, release and discard; everything else comes right by itself."""
+        """People unpark, release and discard; all else comes right by itself, also what waits for the registry."""
         terminal = Terminal(self, self.number())
         for _ in range(seconds):
             await terminal.unpark()
-            await terminal.settle_held()
+            await terminal.settle_held(leave=(DeadReason.UNKNOWN_SCHEMA,))
             for reader in self.readers:  # the log may be the one again that the read model was filled from
                 if reader.alive and reader.consumer.halted and not self.watch.is_log_lost:
                     self.crash(reader, 0.0)
