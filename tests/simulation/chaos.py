@@ -81,6 +81,10 @@ class Chaos:
     def _is_spared(self, node: Node) -> bool:
         return self.is_over or self._world.place_of(node) in self.spared
 
+    def is_well(self, node: Node) -> bool:
+        """Whether nothing happens to it any more."""
+        return self._is_spared(node)
+
     # ------------------------------------------------------------------ single faults
 
     def _victim(self) -> Node | None:

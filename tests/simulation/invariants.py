@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ordering.adapters.avro.decoder import OrderEventDecoder
 from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.adapters.memory.generation import Generation
+from ordering.application.causes import CauseCode
 from ordering.application.messages import Counter, LogIdentity, NewEvent, Record
 from ordering.domain.status import TRANSITIONS
 from tests.simulation.fold import folded
@@ -125,6 +126,21 @@ class Watch:
         live = self._live.positions.get(TOPIC, {})
         return log.made > 1 or any(begin > live.get(partition, 0) for partition, begin in log.begins.items())
 
+    async def is_loss_noticed(self) -> bool:
+        """A log that is another one, or has lost what was not read, stops those who read it, and they say why; never a
+        silent reset. While not all is well yet, of those who are."""
+        known, log = await _identity(self._world), self._outside.log
+        halted = [
+            reader.consumer.halted
+            for reader in self._world.readers
+            if reader.alive and (log.made == 1 or self._world.chaos.is_well(reader))
+        ]
+        causes = {reader.consumer.cause for reader in self._world.readers if reader.consumer.halted}
+        assert all(cause is not None and cause.code is CauseCode.LOG_CHANGED for cause in causes), f"halted: {causes}"
+        if log.made == 1:
+            return any(halted)
+        return known is None or known.topic_id == log.identity.topic_id or all(halted)
+
     @property
     def is_partial(self) -> bool:
         """Whether the read model was filled from a log whose beginning was gone, as somebody wanted it to be."""
@@ -206,6 +222,10 @@ class Watch:
             + counters.get(Counter.LATE, 0)
             + len(held)
         )
+        if held:
+            holding = Multiset(letter.key for letter in held.values())
+            for key, row in live.rows.items():
+                assert row.held == holding[key], f"I8: {key} holds {holding[key]} records, its row says {row.held}"
         if consumed != accounted and not self._outside.log.had_gaps:
             floors = self.floors
             gone = sum(
@@ -231,7 +251,10 @@ async def check_rest(world: "World") -> None:
     closed = [cart.gate.closed or cart.gate.undeliverable for cart in world.carts]
     assert closed == [None] * len(closed), f"nothing is wrong any more, but {closed}"
     if watch.is_log_lost:
-        await _check_alarm(world)
+        assert await watch.is_loss_noticed(), (
+            f"the log is another one, or lost {outside.log.begins}: nobody has noticed"
+        )
+        world.outside.saw("all readers halted")
         return
     for order_id, events in watch.events.items():
         assert watch.in_log(order_id) == len(events), f"I10: {order_id} is not complete in the log"
@@ -248,17 +271,6 @@ async def _check_state(world: "World", order_id: str, events: list[NewEvent]) ->
     assert (state.version, state.event_id, state.encoded) == (last.version, last.event_id, last.encoded), order_id
     states = [CODEC.decode(event.encoded).order for event in events]
     assert all(b.status in TRANSITIONS[a.status] for a, b in pairwise(states)), f"I3: {order_id}: illegal step"
-
-
-async def _check_alarm(world: "World") -> None:
-    """A log that is another one, or has lost what was not read, stops those who read it; never a silent reset."""
-    known, log = await _identity(world), world.outside.log
-    halted = [reader.consumer.halted for reader in world.readers]
-    if log.made == 1:
-        assert any(halted), f"history is lost at {log.begins}, and nobody has noticed"
-    elif known is not None and known.topic_id != log.identity.topic_id:
-        assert all(halted), "the topic was made anew, and somebody reads on"
-        world.outside.saw("all readers halted")
 
 
 async def _identity(world: "World") -> LogIdentity | None:

@@ -157,7 +157,10 @@ class Outside:
         self.store_down = self.store_full = self.views_down = self.registry_down = False
         self.store_stalled.set()
         self.unknown_ids.clear()
-        self._refused = dict.fromkeys(self._refused, False)
+
+    def drop_constraints(self) -> None:
+        """What no row might hold may be held from now on."""
+        self._refused.clear()
 
     def refuses(self, state: bytes) -> bool:
         """Whether no row of the read model may hold this."""
