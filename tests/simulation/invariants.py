@@ -147,6 +147,11 @@ class Watch:
         return any(self.floors.values())
 
     @property
+    def discarded(self) -> set[tuple[int, int]]:
+        """What was discarded of the live generation."""
+        return self._outside.discards.get(self._outside.views._model.pointer, set())
+
+    @property
     def floors(self) -> dict[int, int]:
         """Where partitions began when the live generation was filled, if not at 0."""
         return self._outside.floors.get(self._outside.views._model.pointer, {})
@@ -229,8 +234,8 @@ class Watch:
         if consumed != accounted and not self._outside.log.had_gaps:
             floors = self.floors
             gone = sum(
-                place not in held and floors.get(place[1], 0) <= place[2] < positions.get(place[1], 0)
-                for place in model.discarded
+                (TOPIC, part, at) not in held and floors.get(part, 0) <= at < positions.get(part, 0)
+                for part, at in self.discarded
             )
             skipped = sum(floors.values())
             skipped += sum(floors.get(part, 0) <= at < positions.get(part, 0) for part, at in self._outside.log.gone)
@@ -287,7 +292,7 @@ async def _check_read_model(world: "World") -> None:
     model = outside.views._model
     live, floors = model.generations[model.pointer], watch.floors
     log = [list(zip(part, await DECODER.decode(part), strict=True)) for part in outside.log.partitions]
-    expected = folded(log, floors, {place[1:] for place in model.discarded}, outside.log.gone)
+    expected = folded(log, floors, watch.discarded, outside.log.gone)
     assert live.rows.keys() == expected.orders.keys(), f"I6: {live.rows.keys() ^ expected.orders.keys()}"
     for key, order in expected.orders.items():
         row = live.rows[key]
@@ -319,9 +324,9 @@ async def _check_read_model(world: "World") -> None:
 
 def _discarded_orders(world: "World") -> set[str]:
     """Orders of which people have discarded an event of ours, because the read model's database refused it."""
-    log, discarded = world.outside.log, world.outside.views._model.discarded
+    log = world.outside.log
     return {
         (log.partitions[partition][offset].key or b"").decode(errors="replace")
-        for _, partition, offset in discarded
+        for partition, offset in world.watch.discarded
         if (partition, offset) not in log.foreign
     }

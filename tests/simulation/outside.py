@@ -86,8 +86,15 @@ class Outside:
         self.views = MemoryViews()
         self.floors: dict[int, dict[int, int]] = {}
         """By generation of the read model: where partitions began when it was filled, if not at 0."""
+        self.discards: dict[int, set[tuple[int, int]]] = {}
+        """By generation: the places of records that it held and people discarded. One that was filled from a log whose
+        beginning was gone may have applied what others hold."""
         self.views_disk: Disk[Any] = Disk(
-            lambda: (saved_views(self.views), {number: dict(floors) for number, floors in self.floors.items()}),
+            lambda: (
+                saved_views(self.views),
+                {number: dict(floors) for number, floors in self.floors.items()},
+                {number: set(places) for number, places in self.discards.items()},
+            ),
             self._restore_views,
             may_fail=self.power_may_fail,
         )
@@ -188,9 +195,9 @@ class Outside:
         restore_store(self.store, saved[0])
         self.history = saved[1]
 
-    def _restore_views(self, saved: Any) -> None:  # noqa: ANN401 -- what saved_views gave, and the floors
+    def _restore_views(self, saved: Any) -> None:  # noqa: ANN401 -- what saved_views gave, and the rest
         restore_views(self.views, saved[0])
-        self.floors = saved[1]
+        self.floors, self.discards = saved[1:]
 
 
 class Node:

@@ -134,6 +134,7 @@ class _Projection(_Faulty):
             self._require_taken(changes)
             await self._projection.commit(changes)
             self._note_floors(changes)
+            self._outside.discards.setdefault(changes.generation, set()).update(changes.discarded)
             self._heard(changes)
 
         try:
@@ -224,6 +225,7 @@ class SimGenerations(_Faulty):
     async def begin(self, topic: str, identity: LogIdentity) -> int:
         async def begin() -> int:
             number = await self._real.begin(topic, identity)
+            self._outside.discards.pop(number, None)
             self._outside.floors.pop(number, None)  # of one that had this number, and is gone
             return number
 
