@@ -227,10 +227,6 @@ class Watch:
             + counters.get(Counter.LATE, 0)
             + len(held)
         )
-        if held:
-            holding = Multiset(letter.key for letter in held.values())
-            for key, row in live.rows.items():
-                assert row.held == holding[key], f"I8: {key} holds {holding[key]} records, its row says {row.held}"
         if consumed != accounted and not self._outside.log.had_gaps:
             floors = self.floors
             gone = sum(
