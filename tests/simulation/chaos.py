@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Final
 from tests.simulation.nodes import Cart, Reader
 from tests.simulation.people import Rebuilder, Terminal
 from tests.simulation.ports import Node
+from tests.simulation.traps import Trap, struck
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 SCRIPT_PAUSE_SECONDS: Final = 0.5
 REBUILDS_MAX: Final = 5
+TRAPPED: Final = 0.5
+TRAPPED_PEOPLE: Final = 0.8
+"""How many processes begin with a trap at one of their ports: services, and what people start at a terminal."""
 
 
 class Chaos:
@@ -19,8 +23,8 @@ class Chaos:
 
     def __init__(self, world: "World") -> None:
         self._world, self._rng, self._outside = world, world.rng, world.outside
-        self._doomed: dict[Node, tuple[int, str]] = {}
-        """How many more port calls a node makes, and what happens to it then."""
+        self._traps: dict[Node, list[Trap]] = {}
+        """Where processes are going to die or to stand still."""
         self.spared: tuple[tuple[type[Node], int], ...] = ()
         """Kind and place of nodes that nothing happens to."""
         self.is_over = False
@@ -60,17 +64,27 @@ class Chaos:
     async def _any(self) -> None:
         await self._rng.choice(self._uniform)()
 
-    def _at_port(self, node: Node, _what: str) -> None:
+    def born(self, node: Node, trapped: float = TRAPPED) -> None:
+        """A process begins; many have a trap laid at one of their ports."""
+        if self._rng.random() < trapped:
+            self._lay(node, Trap.drawn(self._rng, type(node).__name__))
+
+    def _lay(self, node: Node, trap: Trap) -> None:
+        self._traps.setdefault(node, []).append(trap)
+
+    def _at_port(self, node: Node, what: str) -> None:
         """Called before each port call of each node."""
-        if not self._doomed or node not in self._doomed:
+        if not self._traps or node not in self._traps:
             return
-        left, fate = self._doomed[node]
-        self._doomed[node] = left - 1, fate
-        if left > 0:
-            return
-        del self._doomed[node]
-        if self._is_spared(node):
-            return
+        for trap in list(self._traps[node]):
+            if not trap.strikes(what):
+                continue
+            self._traps[node].remove(trap)
+            if not self._is_spared(node):
+                self._outside.saw(struck(type(node).__name__, what))
+                self._strike(node, trap.fate)
+
+    def _strike(self, node: Node, fate: str) -> None:
         if fate == "crash":
             self._outside.saw("process.died_at_port")
             self._world.crash(node, self._rng.choice((0.0, 1.0)))
@@ -103,11 +117,11 @@ class Chaos:
 
     async def _crash_at_port(self) -> None:
         if (node := self._victim()) is not None:
-            self._doomed[node] = self._rng.randrange(20), "crash"
+            self._lay(node, Trap("crash", self._rng.randrange(20)))
 
     async def _pause_at_port(self) -> None:
         if (node := self._victim()) is not None:
-            self._doomed[node] = self._rng.randrange(20), "pause"
+            self._lay(node, Trap("pause", self._rng.randrange(20)))
 
     async def _pause(self) -> None:
         if (node := self._victim()) is not None:
@@ -165,11 +179,11 @@ class Chaos:
         if len(world.rebuilders) < REBUILDS_MAX:
             rebuilder = Rebuilder(world, world.number())
             world.rebuilders.append(rebuilder)
-            if self._rng.random() < 0.4:
-                self._doomed[rebuilder] = self._rng.randrange(60), self._rng.choice(("crash", "pause"))
+            self.born(rebuilder, TRAPPED_PEOPLE)
 
     async def _people(self) -> None:
         terminal = Terminal(self._world, self._world.number())
+        self.born(terminal, TRAPPED_PEOPLE)
         self._world.runtime.spawn(self._rng.choice((terminal.unpark, terminal.settle_held))(), name="people")
 
     # ------------------------------------------------------------------ scripts
@@ -180,7 +194,7 @@ class Chaos:
         for _ in range(6):
             cart = self._world.carts[index]
             if cart.alive and not self._is_spared(cart):
-                self._doomed[cart] = self._rng.randrange(8), "crash"
+                self._lay(cart, Trap("crash", self._rng.randrange(8)))
             await self._pause_of_script()
 
     async def _rolling_restart(self) -> None:
@@ -195,7 +209,7 @@ class Chaos:
         """The leader sleeps longer than its lease, with its events at the producer, and wakes up among the living."""
         for cart in self._world.carts:
             if cart.alive and cart.relay.leading and not self._is_spared(cart):
-                self._doomed[cart] = self._rng.randrange(6), "pause"
+                self._lay(cart, Trap("pause", self._rng.randrange(6)))
         await self._world.runtime.sleep(self._rng.uniform(2, 4))
 
     async def _broker_flaps(self) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from tests.simulation.traps import PLACES
 from tests.simulation.weather import FAULTS
 
 ANSWERS: Final = (
@@ -99,11 +100,12 @@ WORLD: Final = (
 )
 """What the world does by itself."""
 
-REQUIRED: Final = tuple(dict.fromkeys((*ANSWERS, *REPORTED, *WORLD, *FAULTS)))
+REQUIRED: Final = tuple(dict.fromkeys((*ANSWERS, *REPORTED, *WORLD, *FAULTS, *PLACES)))
 
 FLOOR_PER_SEED: Final = 0.02
 """How often each name has to come up, per seed: ten times in 500 seeds."""
 RARE: Final = (
+    *PLACES,
     "events_gaps",
     "list 503 read-model-behind",
     "rebuild.gave_up",

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.coverage import lacking
+from tests.simulation.ports import Node
 from tests.simulation.runs import Results, regressions, run_seeds
-from tests.simulation.world import simulate
+from tests.simulation.traps import PLACES, struck
+from tests.simulation.world import World, simulate
 
 SEEDS = 500
 PART = 50
@@ -54,6 +56,25 @@ def test_a_seed_that_failed_once_holds_now() -> None:
     """The regression file, line by line."""
     failures = run_seeds([seed for seed, _ in regressions()]).failures
     assert not failures, "\n".join(f"{one.reason}\n{one.replay}" for one in failures)
+
+
+def test_processes_may_die_at_whatever_port_they_call() -> None:
+    """No call is left out of the places where traps are laid, each of which has to strike in 500 seeds."""
+    called: dict[str, None] = {}
+
+    def begun(world: World) -> None:
+        at_port = world.outside.at_port
+
+        def noted(node: Node, what: str) -> None:
+            called[struck(type(node).__name__, what)] = None
+            at_port(node, what)
+
+        world.outside.at_port = noted
+
+    for seed in range(30):
+        simulate(seed, begun)
+    assert len(called) > len(PLACES) / 2
+    assert called.keys() <= {*PLACES}
 
 
 def test_a_seed_repeats_exactly() -> None:

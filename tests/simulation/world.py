@@ -71,6 +71,8 @@ class World:
         self.rebuilders: list[Rebuilder] = []
         self.watch = Watch(self)
         self.chaos = Chaos(self)
+        for node in (*self.carts, *self.readers):
+            self.chaos.born(node)
 
     def _node(self, kind: Any) -> Any:  # noqa: ANN401 -- Cart or Reader
         return kind(self.outside, self.number(), self.swarm)
@@ -187,6 +189,7 @@ class World:
             for index, one in enumerate(nodes):
                 if one is node:
                     nodes[index] = self._node(kind)
+                    self.chaos.born(nodes[index])
 
     # ------------------------------------------------------------------ a life
 
