@@ -38,11 +38,13 @@ class _Faulty:
         """With ``late`` the change may also happen after the caller has lost its connection."""
         return await self._node.call(what, lambda: self._commit(act, late=late))
 
-    async def _commit(self, act: Callable[[], Awaitable[T]], *, late: bool) -> T:
+    async def _commit(self, act: Callable[[], Awaitable[T]], *, late: bool = False, writes_itself: bool = False) -> T:
+        """``writes_itself``: the act takes time, and tells the disk when it comes to write."""
         outside, disk = self._outside, self._outside.views_disk
         await self._reach("views.busy")
         cuts = disk.power_cuts
         await self._lock()
+        await outside.views._model.no_flip()
         if disk.power_cuts != cuts:
             raise StoreUnavailable("the server has restarted")
         if outside.strikes("views.ambiguous_not_stored"):
@@ -51,7 +53,8 @@ class _Faulty:
             outside.views_landing = asyncio.get_running_loop().create_future()
             outside.runtime.spawn(self._land(act, cuts), name="late commit")
             raise CommitAmbiguous("the connection was lost at commit")
-        disk.writing(promised=True)
+        if not writes_itself:
+            disk.writing(promised=True)
         answer = await act()
         await outside.delay(outside.weather.store_slowest)
         if disk.power_cuts != cuts or outside.strikes("views.ambiguous_stored"):
@@ -250,7 +253,10 @@ class SimGenerations(_Faulty):
         return await self._read("generations.discards", lambda: self._real.discards(topic, partition, first, last))
 
     async def flip(self, topic: str, generation: int, floors: Mapping[int, int], last: LastChanges) -> None:
-        """``last`` is this node's own code, so all of it ends with the node, as the transaction does."""
+        """``last`` is this node's own code, so all of it ends with the node, as the transaction does, or with the
+        server."""
+        disk = self._outside.views_disk
+        cuts = disk.power_cuts
 
         async def bounded(live: Mapping[int, int]) -> Changes | None:
             try:
@@ -260,10 +266,13 @@ class SimGenerations(_Faulty):
                 raise StalePosition("the last records did not come in time") from None
             if changes is not None:
                 self._require_taken(changes)
+            if disk.power_cuts != cuts:
+                raise StoreUnavailable("the server has restarted")
+            disk.writing(promised=True)
             return changes
 
         await self._node.visit("generations.flip")
-        await self._commit(lambda: self._real.flip(topic, generation, floors, bounded), late=False)
+        await self._commit(lambda: self._real.flip(topic, generation, floors, bounded), writes_itself=True)
         self._outside.saw("generations.flipped")
 
     async def drop(self, generation: int, limit: int) -> int:
