@@ -55,6 +55,8 @@ class Watch:
         self._journal: tuple[int, object] = (0, None)
         self._writes = -1
         self._power_cuts, self._log_state = 0, (0, 1)
+        self.is_store_old = False
+        """Whether the store was put back to an earlier state, and nobody has brought it up to the log yet."""
         self.broken: str | None = None
         """What an actor has found that nobody awaits."""
         self._missing: dict[tuple[str, int], None] = {}
@@ -87,18 +89,19 @@ class Watch:
         if self._log_state != (log.disk.power_cuts, log.made):
             self._log_state = log.disk.power_cuts, log.made
             self._read_log_again()
-        journal = store._journal
+        journal = {} if self.is_store_old else store._journal
         state = len(journal), next(reversed(journal), None)
         if state != self._journal:
             self._journal = state
-            self._committed(store._states, journal)
+            if not self.is_store_old:
+                self._committed(store._states, journal)
         for partition, records in enumerate(log.partitions):
             known = self._lengths.get(partition, 0)
             if len(records) != known:
                 self._lengths[partition] = len(records)
                 for record in records[known:]:
                     self._appended(record)
-        if self._missing and log.made == 1:
+        if self._missing and log.made == 1 and not self.is_store_old:
             outbox = store._outbox
             for ref in self._missing:
                 assert ref in outbox, f"I10: {ref} is marked published, and was never in the log"

@@ -12,6 +12,7 @@ from ordering.adapters.avro.codec import OrderCodec
 from ordering.adapters.avro.decoder import OrderEventDecoder
 from ordering.application.change_status import ChangeStatus
 from ordering.application.commands import ChangeRecorder, IdempotencyKeys
+from ordering.application.compare_log import StartCheck
 from ordering.application.consume_events import ConsumerLimits, EventConsumer
 from ordering.application.dead_letters import HeldRecords
 from ordering.application.failures import Failure, StoreUnavailable
@@ -33,6 +34,7 @@ TOPIC: Final = "order-events"
 CODEC: Final = OrderCodec()
 RETENTION: Final = Retention(answers_seconds=28, journal_seconds=28, batch=3, round_seconds=1)
 """Longer than a commit can be in doubt, and than clocks differ."""
+SOURCE: Final = "/sim"
 RATE: Final = Decimal("0.02")
 STOP_SECONDS: Final = 1.0
 SILENCE_SECONDS: Final = 300.0
@@ -99,6 +101,7 @@ class Cart(Node):
             TOPIC,
             CODEC.schema,
             self.relay_limits,
+            self._start_check(store, observer) if swarm.checks else None,
         )
         self.limits = CommitLimits(
             batch_max=rng.choice((1, 4, 1_000)),
@@ -107,13 +110,17 @@ class Cart(Node):
             resolve_seconds=rng.choice((0.1, 2.0)),
         )
         self.commit = commit = GroupCommit(store, runtime, observer, self.relay.offer, self.limits)
-        keys, recorder = IdempotencyKeys(store), ChangeRecorder(CODEC, runtime, TOPIC, "/sim")
+        keys, recorder = IdempotencyKeys(store), ChangeRecorder(CODEC, runtime, TOPIC, SOURCE)
         self.place = PlaceOrder(store, commit, gate, keys, recorder, random.Random(rng.getrandbits(32)))
         self.change = ChangeStatus(store, commit, gate, keys, recorder, CODEC)
         self._store = store
         self.loops = [runtime.spawn(commit.run(), name="commit"), runtime.spawn(self.relay.run(), name="relay")]
         if swarm.trims:
             self.loops.append(runtime.spawn(Trimmer(store, runtime, RETENTION).run(), name="trimmer"))
+
+    def _start_check(self, store: SimStore, observer: Reports) -> StartCheck:
+        decoder = OrderEventDecoder(SimRegistry(self), CODEC)
+        return StartCheck(SimSource(self, alone=True), decoder, store, observer, SOURCE)
 
     async def ask(self, work: Callable[[], Awaitable[T]], patience: float | None) -> T | Exception | None:
         """Run a request here; None if the process dies under it or its client hangs up."""

@@ -153,7 +153,7 @@ class Storm:
 
     async def _recreated(self) -> None:
         log = self._outside.log
-        log.recreate(self._rng.choice((1, len(log.partitions))))
+        log.recreate(self._rng.choice((1, 1, len(log.partitions))))
 
     async def _history_lost(self) -> None:
         """Retention takes what has not been read."""

@@ -52,6 +52,10 @@ class Swarm:
     waiters_max: int
     rebuilds: bool
     trims: bool
+    checks: bool
+    """Whether carts compare store and log before they publish anything."""
+    restores: bool
+    """Whether the store is put back to a backup once, in the end."""
 
     @classmethod
     def drawn(cls, rng: random.Random) -> "Swarm":
@@ -80,4 +84,6 @@ class Swarm:
             waiters_max=rng.choice((1, 1_000)),
             rebuilds=rng.random() < 0.5,
             trims=rng.random() < 0.15,
+            checks=(checks := rng.random() < 0.4),
+            restores=checks and rng.random() < 0.3,
         )

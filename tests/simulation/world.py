@@ -23,6 +23,7 @@ from tests.simulation.nodes import RETENTION, TOPIC, Cart, Reader
 from tests.simulation.oracle import told
 from tests.simulation.people import Rebuilder, Terminal
 from tests.simulation.ports import Node, Outside
+from tests.simulation.restore import Backup
 from tests.simulation.stepping import SteppingLoop, run_stepping
 from tests.simulation.storm import Storm
 from tests.simulation.swarm import Swarm
@@ -70,6 +71,9 @@ class World:
         self.readers = [self._node(Reader) for _ in range(swarm.readers)]
         self.rebuilders: list[Rebuilder] = []
         self.watch = Watch(self)
+        self.backup = Backup(self)
+        self.is_closed = False
+        """Whether nobody may start a cart just now."""
         self.chaos = Chaos(self)
         for node in (*self.carts, *self.readers):
             self.chaos.born(node)
@@ -182,7 +186,14 @@ class World:
 
     async def _replace(self, node: Node, after: float) -> None:
         await self.runtime.sleep(after)
-        self._replace_now(node)
+        if not self.is_closed:
+            self._replace_now(node)
+
+    def replace_all(self) -> None:
+        """Start the carts that do not run."""
+        for cart in list(self.carts):
+            if not cart.alive:
+                self._replace_now(cart)
 
     def _replace_now(self, node: Node) -> None:
         for nodes, kind in ((self.carts, Cart), (self.readers, Reader)):
@@ -200,6 +211,8 @@ class World:
             spawn(self.chaos.run(), name="chaos"),
             spawn(Storm(self.outside, swarm.storm_seconds).run(), name="storm"),
         ]
+        if swarm.restores:
+            storm.append(spawn(self.backup.take(), name="backup"))
         clients = [spawn(Client(self).run(), name="client") for _ in range(swarm.clients)]
         if swarm.liveness:
             await self.runtime.sleep(self.rng.uniform(0, swarm.storm_seconds))
@@ -214,15 +227,20 @@ class World:
         await self._settle(HEALED_SECONDS)
         if swarm.trims:
             await self._second_day()
+        if swarm.rebuilds and self.watch.is_log_lost:
+            self.rebuilders.append(Rebuilder(self, self.number()))
         for rebuilder in self.rebuilders:
             if rebuilder.alive:
                 await asyncio.wait([rebuilder.task], timeout=REBUILT_SECONDS)
                 assert rebuilder.task.done(), "a rebuild does not end"
         await self._settle(HEALED_SECONDS)
+        if swarm.restores:
+            await self.backup.restore()
+            await self._settle(HEALED_SECONDS)
         await self.runtime.sleep(5)
         if not self.watch.is_log_lost and self.rng.random() < AFTERWARDS:
             await read_own_writes(self)
-            if not swarm.trims:
+            if not (swarm.trims or swarm.restores):
                 await ask_again(self)
             await self._settle(HEALED_SECONDS)
 
