@@ -42,7 +42,7 @@ class Chaos:
             self._people,
             self._people,
             *(() if world.swarm.trims else (self._clock,)),
-            *((self._rebuild, self._rebuild, self._rebuild) if world.swarm.rebuilds else ()),
+            *((self._rebuild,) * 4 if world.swarm.rebuilds else ()),
         )
         self._scripts: dict[str | None, Callable[[], Awaitable[None]]] = {
             "crash loop": self._crash_loop,

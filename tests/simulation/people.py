@@ -50,7 +50,7 @@ class Rebuilder(Node):
                 patience_seconds=rng.choice((0.0, 0.5, 30.0)),
             ),
         )
-        self.wishes = Wishes(verify_only=rng.random() < 0.3, partial=True, anew=rng.random() < 0.2)
+        self.wishes = Wishes(verify_only=rng.random() < 0.3, partial=True, anew=rng.random() < 0.1)
         self.task = self.runtime.spawn(self._run(), name="rebuild")
 
     async def _run(self) -> None:

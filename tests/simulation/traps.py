@@ -26,7 +26,15 @@ OFTEN: Final[Mapping[str, tuple[str, ...]]] = {
 """By kind of process, the ports that each of them calls again and again."""
 
 SELDOM: Final[Mapping[str, tuple[str, ...]]] = {
-    "Cart": ("log.probe", "log.partition_count", "store.partitions", "store.nudge", "store.trim"),
+    "Cart": (
+        "log.probe",
+        "log.partition_count",
+        "log.newest",
+        "store.partitions",
+        "store.standings",
+        "store.nudge",
+        "store.trim",
+    ),
     "Reader": (
         "log.identity",
         "log.seek",

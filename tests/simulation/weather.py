@@ -20,7 +20,7 @@ FAVOURED: Final = (
 RARE: Final = (0.02, 0.2)
 OFTEN: Final = (0.03, 0.25)
 EVENT: Final = (1.0, 4.0)
-FATAL: Final = 0.1
+FATAL: Final = 0.12
 SLOWEST: Final = (0.0, 0.0, 0.01, 0.3)
 STORE_SLOWEST: Final = (0.001, 0.001, 0.02, 0.5)
 """Seconds that a call takes at most as a rule."""
