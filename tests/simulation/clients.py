@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ordering.application.commands import Answer, Context
+from ordering.application.errors import TopicNotFound
 from ordering.application.failures import NotStored, OutcomeUnknown
 from ordering.domain.errors import InvalidInput
 from ordering.domain.inputs import read_change_status, read_place_order
@@ -173,11 +174,13 @@ class Client:
         watch, log = world.watch, world.outside.log
         known = [order_id for order_id in watch.events if watch.in_log(order_id)]
         reader, losses = self._rng.choice(world.readers), (log.disk.power_cuts, len(log.gone))
+        topic = TOPIC if self._rng.random() < 0.9 else "another-topic"
 
         async def ids() -> list[str]:
-            return [key async for page in await reader.ids(TOPIC) for _, key in page]
+            return [key async for page in await reader.ids(topic) for _, key in page]
 
         answer = await reader.ask(ids, None)
+        assert answer is None or isinstance(answer, TopicNotFound) == (topic != TOPIC), f"{topic}: {answer}"
         if isinstance(answer, Exception):
             world.refused("list", answer)
         elif answer is not None:

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from ordering.adapters.avro.codec import OrderCodec
 from ordering.adapters.avro.decoder import OrderEventDecoder
+from ordering.application.causes import CauseCode
 from ordering.application.change_status import ChangeStatus
 from ordering.application.commands import ChangeRecorder, IdempotencyKeys
 from ordering.application.compare_log import StartCheck
@@ -18,7 +19,7 @@ from ordering.application.dead_letters import HeldRecords
 from ordering.application.failures import Failure, StoreUnavailable
 from ordering.application.group_commit import CommitLimits, GroupCommit
 from ordering.application.housekeeping import Retention, Trimmer
-from ordering.application.outage_gate import OutageGate
+from ordering.application.outage_gate import BacklogLimits, OutageGate
 from ordering.application.place_order import PlaceOrder
 from ordering.application.queries import OrderDetails, TopicIds
 from ordering.application.relay_limits import RelayLimits
@@ -37,6 +38,7 @@ RETENTION: Final = Retention(answers_seconds=28, journal_seconds=28, batch=3, ro
 SOURCE: Final = "/sim"
 RATE: Final = Decimal("0.02")
 STOP_SECONDS: Final = 1.0
+BACKLOGS: Final = (BacklogLimits(), BacklogLimits(events=3), BacklogLimits(seconds=2.0))
 SILENCE_SECONDS: Final = 300.0
 """Whatever goes wrong, every request has its answer by then."""
 
@@ -79,7 +81,7 @@ class Cart(Node):
     def __init__(self, outside: Outside, number: int, swarm: Swarm) -> None:
         super().__init__(outside, number)
         rng, runtime, store = outside.rng, self.runtime, SimStore(self)
-        self.gate = gate = OutageGate(swarm.policy)
+        self.gate = gate = OutageGate(swarm.policy, BACKLOGS[rng.choice((0, 0, 1, 2))])
         self.relay_limits = RelayLimits(
             batch_max=rng.choice((1, 3, 512)),
             window_max=rng.choice((2, 8_192)),
@@ -125,6 +127,11 @@ class Cart(Node):
     async def ask(self, work: Callable[[], Awaitable[T]], patience: float | None) -> T | Exception | None:
         """Run a request here; None if the process dies under it or its client hangs up."""
         return await _asked(self, work, patience)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it refuses changes because too much waits for the broker."""
+        return self.gate.cause is not None and self.gate.cause.code is CauseCode.BACKLOG_FULL
 
     async def stop(self) -> None:
         """As the worker does it: store and publish what was accepted, then give the lease back."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 import attrs
 
 from ordering.application.errors import DuplicateOrder
+from ordering.application.failures import BrokerUnavailable
 from ordering.application.messages import DeadReason, RecordedAnswer
 from ordering.application.partitioning import partition_of
 from ordering.application.queries import Details
@@ -139,6 +140,8 @@ class World:
         assert answer is not None
         heard = told(attempt.write.method, answer)
         kind = "replay" if isinstance(answer, RecordedAnswer) else heard.code or attempt.write.method
+        if isinstance(answer, BrokerUnavailable) and attempt.cart.is_full:
+            kind += " backlog-full"
         self.outside.saw(f"answer {heard.status} {kind}")
         self.outside.did("told", attempt.request_id, heard.version, heard.code)
         check_answer(attempt, answer, self.watch)
