@@ -56,6 +56,21 @@ async def _nothing() -> None:
 
 
 @mutant(
+    "late-decisions-are-lost",
+    "H20",
+    at=f"{REBUILD}._decisions_of",
+    by=f"{UNIT}::test_what_people_decide_while_the_pointer_moves_is_not_lost",
+)
+def _(sound: Sound) -> Sound:
+    """What people discarded while the generations were exchanged is held again."""
+
+    class Deaf:
+        settle_all = staticmethod(_nothing)
+
+    return lambda self, store: Deaf() if store is self._live else sound(self, store)
+
+
+@mutant(
     "flips-at-unequal-offsets",
     at="ordering.adapters.memory.generations:require_equal",
     by=f"{FLIPS}::test_no_flip_at_unequal_positions[memory-behind]",

@@ -238,6 +238,26 @@ async def test_what_people_decide_while_a_rebuild_is_at_work_is_no_difference() 
     assert before > 30, "a rebuild has more calls than that"
 
 
+async def test_what_people_decide_while_the_pointer_moves_is_not_lost() -> None:
+    """Whichever generation was the live one when they discarded what blocks an order: the other one follows."""
+    before, happened = 1, True
+    while happened:
+        bench = RebuildBench(VirtualRuntime())
+        bench.append("b:1", "bad a", "a:1", "a:2", "a:2", "c:1")
+        await bench.consume()
+
+        async def discard(bench: RebuildBench = bench) -> None:
+            assert (await bench.held.discard("a")).released == 3
+
+        fate = Meanwhile(before, discard)
+        assert (await bench.rebuild(fate)).flipped
+        if happened := fate.happened:
+            assert await bench.letters() == [], f"discarded before call {before}"
+            assert [(row.key, row.version) for row in await bench.rows()] == [("a", 2), ("b", 1), ("c", 1)]
+        before += 1
+    assert before > 40, "a rebuild has more calls than that"
+
+
 async def test_what_the_registry_learned_meanwhile_is_applied(bench: RebuildBench) -> None:
     """The live one has released it already, the rebuilt one read it before."""
     bench.append("new a:1", "a:2", "b:1")
