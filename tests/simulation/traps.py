@@ -87,6 +87,9 @@ def struck(kind: str, port: str) -> str:
 PLACES: Final = tuple(struck(kind, port) for ports in TIERS for kind, some in ports.items() for port in some)
 """All of these names."""
 
+UNAIMED: Final = (struck("Cart", "registry.schema_of"),)
+"""Calls at which no trap is laid by name, and a process dies only by their number: a few at the start of some carts."""
+
 
 @attrs.define
 class Trap:
