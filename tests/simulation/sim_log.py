@@ -201,6 +201,8 @@ class SimSource(MemorySource):
         return await self._ask("log.begin_offsets", super().begin_offsets)
 
     async def newest(self, each: int) -> Sequence[Record]:
+        """On a connection of its own, which knows of no earlier log."""
+        self._first = None
         return await self._ask("log.newest", lambda: super(SimSource, self).newest(each))
 
     async def lag(self, positions: Mapping[int, int]) -> Lag:

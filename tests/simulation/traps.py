@@ -30,6 +30,7 @@ SELDOM: Final[Mapping[str, tuple[str, ...]]] = {
         "log.probe",
         "log.partition_count",
         "log.newest",
+        "registry.schema_of",
         "store.partitions",
         "store.standings",
         "store.nudge",
