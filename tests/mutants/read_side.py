@@ -106,7 +106,6 @@ def _(sound: Sound) -> Sound:
     "row-without-compare-and-set",
     "H17",
     at=f"{GENERATION}._require_expected",
-    by=f"{CONTRACT}::test_a_stale_writers_batch_rolls_back_whole[memory-stale_row]",
 )
 def _(sound: Sound) -> Sound:
     """Rows are overwritten whatever revision they have; positions are still compared."""
@@ -176,7 +175,6 @@ def _(_sound: Sound) -> Sound:
     "lost-history-is-skipped",
     "H22",
     at="ordering.adapters.memory.log:MemorySource._require_history",
-    by=f"{CONSUME}::test_lost_history_halts_instead_of_resetting",
 )
 def _(_sound: Sound) -> Sound:
     """A position that the log no longer has is moved to the next one that it has."""
@@ -235,7 +233,6 @@ def _(sound: Sound) -> Sound:
     "gaps-are-dropped",
     "H19",
     at=f"{FOLD}._own",
-    by=f"{PROJECTION}::test_a_gap_is_applied_counted_and_remembered",
 )
 def _(sound: Sound) -> Sound:
     """Waits for the missing version for ever."""
@@ -333,7 +330,6 @@ class _Freeing:
     "released-order-is-overtaken",
     "H20",
     at=f"{HELD}._once",
-    by=f"{LETTERS}::test_a_follower_that_turns_out_bad_is_held_for_its_own_reason",
 )
 def _(sound: Sound) -> Sound:
     """After a release that went half of the way, the order's later events do not wait for the other half."""
@@ -350,7 +346,6 @@ def _(sound: Sound) -> Sound:
     "refused-record-stops-the-partition",
     "H20",
     at="ordering.application.project_batches:BatchProjector.__call__",
-    by=f"{CONSUME}::test_a_record_the_store_refuses_stops_only_its_order",
 )
 def _(_sound: Sound) -> Sound:
     """What the read model's database cannot hold is tried again and again."""

@@ -6,6 +6,7 @@ from tests.mutants import (  # noqa: F401 -- importing enters their builds
     harmless,
     read_side,
     rebuilds,
+    recovery,
     relay,
     silence,
     wire,

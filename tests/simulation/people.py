@@ -11,6 +11,7 @@ from ordering.application.failures import (
     LogChanged,
     StalePosition,
     StoreUnavailable,
+    WriteRejected,
 )
 from ordering.application.generations import Difference, Progress
 from ordering.application.messages import DeadReason, HeldRecord
@@ -85,7 +86,7 @@ class Terminal(Node):
 
     def __init__(self, world: "World", number: int) -> None:
         super().__init__(world.outside, number)
-        self._outside = world.outside
+        self._world, self._outside = world, world.outside
         self._store, self._views = SimStore(self), SimViews(self)
         decoder = OrderEventDecoder(SimRegistry(self), CODEC)
         self._held = HeldRecords(self._views, decoder, self.runtime, TOPIC)
@@ -107,6 +108,8 @@ class Terminal(Node):
                 await self._settle(letter, leave)
         except TROUBLE:
             return
+        except WriteRejected as error:
+            self._world.break_off(f"I8: what is held can be neither released nor discarded: {error}")
 
     async def _settle(self, letter: HeldRecord, leave: Collection[str]) -> None:
         record = letter.record

@@ -1,0 +1,51 @@
+"""Broken builds of what helps after something went wrong: store and log compared, and what was held released."""
+
+from typing import Any
+
+from ordering.application.compare_log import Verdict
+from ordering.application.failures import WriteRejected
+from tests.mutants.patching import Sound, mutant
+
+COMPARE = "ordering.application.compare_log"
+HELD = "ordering.application.dead_letters:HeldRecords"
+
+
+@mutant("old-stores-publish", "H19", at=f"{COMPARE}:StartCheck.__call__")
+def _(_sound: Sound) -> Sound:
+    """Nobody compares store and log before the first event is published."""
+
+    async def call(_self: Sound) -> None:
+        return None
+
+    return call
+
+
+@mutant("other-events-are-known", "H19", at=f"{COMPARE}:judge")
+def _(sound: Sound) -> Sound:
+    """An order that the store does not have at all is taken for none of ours."""
+
+    def judge(version: int, event_id: str, standing: Any) -> Verdict:  # noqa: ANN401 -- Standing or None
+        return Verdict.KNOWN if standing is None else sound(version, event_id, standing)
+
+    return judge
+
+
+@mutant("refused-followers-stay", "H20", at=f"{HELD}._apart")
+def _(_sound: Sound) -> Sound:
+    """What the database refuses among an order's held records comes out of a release as a fault of ours."""
+
+    async def apart(_self: Sound, _key: str, _counted: Sound, _drop: int, detail: str) -> Sound:
+        raise WriteRejected(detail)
+
+    return apart
+
+
+@mutant("releases-are-not-counted", "H19", at=f"{HELD}.release")
+def _(sound: Sound) -> Sound:
+    """A gap among records that waited for their schema alarms nobody."""
+
+    async def release(self: Sound, key: str, *, dry_run: bool = False, counted: Sound = None) -> Sound:
+        del counted
+        return await sound(self, key, dry_run=dry_run)
+
+    return release
