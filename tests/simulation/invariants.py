@@ -253,7 +253,8 @@ async def check_rest(world: "World") -> None:
         await _check_state(world, order_id, events)
     assert not outside.store._outbox or outside.log.made > 1, f"I10: not marked: {list(outside.store._outbox)}"
     closed = [cart.gate.closed or cart.gate.undeliverable for cart in world.carts]
-    assert closed == [None] * len(closed), f"nothing is wrong any more, but {closed}"
+    # What a topic that was made anew has no partition for waits for good, and fills a backlog.
+    assert outside.store._outbox or closed == [None] * len(closed), f"nothing is wrong any more, but {closed}"
     if watch.is_log_lost:
         assert await watch.is_loss_noticed(), (
             f"the log is another one, or lost {outside.log.begins}: nobody has noticed"
