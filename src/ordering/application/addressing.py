@@ -2,7 +2,7 @@
 
 from ordering.application.framing import frame
 from ordering.application.messages import NewEvent, OutgoingRecord
-from ordering.application.partitioning import partition_of
+from ordering.application.partitioning import Places, partition_of, spread_over
 from ordering.application.ports import EventPublisher, Observer, Outbox, SchemaIds
 
 
@@ -14,6 +14,7 @@ class Addressing:
         self._partitions: dict[str, int] = {}
         self._found: dict[str, int] = {}
         """How many there really are, as far as people were told."""
+        self._places: dict[str, Places] = {}
 
     async def record(self, event: NewEvent) -> OutgoingRecord:
         """The event for the log. Raises BrokerUnavailable, RegistryUnavailable, StoreUnavailable."""
@@ -30,11 +31,21 @@ class Addressing:
             event.occurred_at // 1000,
         )
 
+    def lie(self, topic: str, places: Places) -> None:
+        """Where the newest records of ours lie. A store that has lost the recorded number (a backup from before the
+        first event, or none at all) gets one that leaves them there, although the topic may have grown since."""
+        self._places[topic] = places
+
     async def count(self, topic: str) -> int:
         """Ask how many partitions the topic has; the recorded number, which counts. Raises BrokerUnavailable,
         StoreUnavailable."""
         found = await self._publisher.partition_count(topic)
-        recorded = await self._outbox.partitions(topic, found)
+        places = self._places.get(topic, ())
+        recorded = await self._outbox.partitions(topic, spread_over(places, found) or found)
+        self._places.pop(topic, None)
+        misplaced = {key for key, at in places if partition_of(key, recorded) != at}
+        if misplaced:
+            self._observer.alarmed("topic.keys_misplaced", topic=topic, recorded=recorded, keys=len(misplaced))
         if recorded != found and self._found.get(topic) != found:
             # Keys keep their partitions for ever, so growth changes nothing for us; people should know.
             self._observer.alarmed("topic.partitions_differ", topic=topic, recorded=recorded, found=found)

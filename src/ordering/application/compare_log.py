@@ -18,11 +18,14 @@ import attrs
 
 from ordering.application.failures import Refused
 from ordering.application.messages import DecodedEvent, Lineage, NewEvent, Record, Standing, Undecodable
+from ordering.application.partitioning import Places
 from ordering.application.ports import EventDecoder, LogTail, Observer, StandingStore, WholeLog
 from ordering.application.read_up_to import ReadUpTo
 
 NEWEST: Final = 300
 """Records of each partition that are compared at start: what came after a backup lies at the end."""
+PLACES: Final = 1_000
+"""Keys whose partitions are looked at: far more than can be where they belong by chance."""
 NAMED: Final = 5
 BATCH: Final = 500
 WAIT_SECONDS: Final = 0.5
@@ -106,19 +109,25 @@ class StartCheck:
         self._tail, self._decoder, self._store, self._observer = tail, decoder, store, observer
         self._source = source.encode()
 
-    async def __call__(self) -> None:
-        """Raises StoreBehindLog, or BrokerUnavailable, LogChanged, RegistryUnavailable, StoreUnavailable: not now."""
+    async def __call__(self) -> Places:
+        """Where records of ours lie, at most ``PLACES`` of them, from all partitions.
+
+        Raises StoreBehindLog, or BrokerUnavailable, LogChanged, RegistryUnavailable, StoreUnavailable: not now.
+        """
         records = await self._tail.newest(NEWEST)
         found: list[Unknown] = []
+        places: dict[tuple[bytes, int], None] = {}
         for begin in range(0, len(records), BATCH):
             part = records[begin : begin + BATCH]
             ours = list(_own(part, await self._decoder.decode(part), self._source))
             standings = await self._store.standings({one.event.key for one in ours})
             found += unknown(ours, standings)
+            places |= {(one.record.key or b"", one.record.partition): None for one in ours}
         if found:
             error = StoreBehindLog(found)
             self._observer.alarmed("store.behind_log", changes=len(found), reason=str(error))
             raise error
+        return list(places)[:: 1 + len(places) // PLACES]
 
 
 def unknown(ours: Iterable[_Own], standings: Mapping[str, Standing]) -> Iterator[Unknown]:

@@ -17,6 +17,7 @@ from ordering.application.failures import BrokerUnavailable, LogChanged, StoreUn
 from ordering.application.group_commit import StoredEvents
 from ordering.application.messages import Acked, NewEvent, PublishResult, Rejected, Unsent
 from ordering.application.outage_gate import NOT_REACHED, OutageGate
+from ordering.application.partitioning import Places
 from ordering.application.ports import EventPublisher, Observer, Outbox, RelayLease, Runtime, SchemaIds
 from ordering.application.relay_lead import Lead
 from ordering.application.relay_limits import RelayLimits, Turn
@@ -39,9 +40,9 @@ class OutboxRelay:
         topic: str,
         schema: str,
         limits: RelayLimits | None = None,
-        start_check: Callable[[], Awaitable[None]] | None = None,
+        start_check: Callable[[], Awaitable[Places]] | None = None,
     ) -> None:
-        """``start_check`` is awaited before the first event is published, and raises if none may be."""
+        """``start_check`` is awaited before the first event is published: where such lie, or it raises if none may."""
         self._outbox, self._publisher, self._schema_ids, self._lease = outbox, publisher, schema_ids, lease
         self._gate, self._runtime, self._observer = gate, runtime, observer
         self._topic, self._schema = topic, schema
@@ -354,10 +355,10 @@ class OutboxRelay:
             ):
                 if isinstance(answer, BaseException):
                     raise answer
-            await self._recount()
             if self._start_check is not None:
-                await self._start_check()
+                self._addressing.lie(self._topic, await self._start_check())
                 self._start_check = None
+            await self._recount()
         except (BrokerUnavailable, StoreUnavailable) as error:
             self._fault = error.reason
             return

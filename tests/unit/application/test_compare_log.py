@@ -25,6 +25,7 @@ from ordering.application.messages import (
     Undecodable,
     Write,
 )
+from ordering.application.partitioning import Places
 from tests.unit.application.runtime import RecordingObserver, run
 
 TOPIC, OURS = "things", "urn:ours"
@@ -53,8 +54,8 @@ class Decoder:
 class World:
     """A store and a log, and what a service does to them."""
 
-    def __init__(self) -> None:
-        self.store, self.log, self.observer = MemoryOrderStore(), MemoryLog(TOPIC, 3), RecordingObserver()
+    def __init__(self, partitions: int = 3) -> None:
+        self.store, self.log, self.observer = MemoryOrderStore(), MemoryLog(TOPIC, partitions), RecordingObserver()
         self._ids = 0
 
     async def change(self, key: str) -> None:
@@ -77,12 +78,12 @@ class World:
 
     def append(self, key: bytes, value: bytes, headers: Headers = SENT_BY_US) -> None:
         """A record, whoever sends it."""
-        self.log.append(OutgoingRecord(TOPIC, sum(key) % 3, key, value, headers, 1))
+        self.log.append(OutgoingRecord(TOPIC, sum(key) % len(self.log.partitions), key, value, headers, 1))
 
-    async def check(self) -> None:
+    async def check(self) -> Places:
         """What happens at every start."""
         source = MemorySource(self.log, "check", lambda: 0)
-        await StartCheck(source, Decoder(), self.store, self.observer, OURS)()
+        return await StartCheck(source, Decoder(), self.store, self.observer, OURS)()
 
     async def reconcile(self, *, dry_run: bool = False) -> Reconciled:
         """The way out."""
@@ -182,6 +183,28 @@ def test_records_that_are_not_ours_say_nothing(value: bytes, headers: Headers) -
         await world.check()
 
         assert (await world.reconcile()).orders == {}
+
+    run(main())
+
+
+@pytest.mark.parametrize(("orders", "partitions", "told"), [(50, 3, 50), (1_500, 5, 750)])
+def test_a_sound_store_is_told_where_its_events_lie(orders: int, partitions: int, told: int) -> None:
+    """Of every partition, each key once, and no more than are needed; what others have sent does not count."""
+
+    async def main() -> None:
+        world = World(partitions)
+        for number in range(orders):
+            await world.change(f"k{number}")
+        while (await world.store.summary()).unpublished:
+            await world.publish()
+        await world.change("k1")
+        await world.publish()
+        world.append(b"a stranger's", b"1 e", ())
+        places = await world.check()
+
+        assert len(places) == told
+        assert {partition for _, partition in places} == set(range(partitions))
+        assert all(sum(key) % partitions == partition and key.startswith(b"k") for key, partition in places)
 
     run(main())
 

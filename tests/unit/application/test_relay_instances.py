@@ -5,6 +5,7 @@ import pytest
 from ordering.application.failures import BrokerUnavailable, LogChanged, Refused, StoreUnavailable
 from ordering.application.messages import OutgoingRecord, PublishResult, Unsent
 from ordering.application.outage_gate import OutagePolicy
+from ordering.application.partitioning import Places, partition_of
 from ordering.application.relay_limits import RelayLimits
 from tests.unit.application.relay_bench import RelayBench
 from tests.unit.application.runtime import VirtualRuntime, passing
@@ -207,10 +208,13 @@ class StartCheck:
         self.trouble = trouble
         self.asked = 0
 
-    async def __call__(self) -> None:
+        self.places: Places = ()
+
+    async def __call__(self) -> Places:
         self.asked += 1
         if self.trouble is not None:
             raise self.trouble
+        return self.places
 
 
 async def left_by_an_earlier_life(bench: RelayBench) -> None:
@@ -253,6 +257,43 @@ async def test_a_check_that_cannot_be_made_is_made_later(runtime: VirtualRuntime
     assert bench.logged("a") == [1]
     await passing(60)
     assert check.asked == asked
+
+
+KEYS = [b"k%d" % number for number in range(20)]
+
+
+@pytest.mark.parametrize("grown", [3, 4, 6, 7])
+async def test_a_store_that_has_lost_the_partition_count_takes_it_from_where_events_lie(
+    runtime: VirtualRuntime, grown: int
+) -> None:
+    """A backup from before the first event, or an empty store, beside a topic that has grown: orders stay in their
+    partitions."""
+    check = StartCheck()
+    check.places = [(key, partition_of(key, 3)) for key in KEYS]
+    bench = RelayBench(runtime, start_check=check)
+    bench.log.grow(grown)
+    bench.start()
+    await passing(1)
+    await bench.commit(*[key.decode() for key in KEYS])
+    await passing(1)
+
+    lie = {(record.key, number) for number, records in enumerate(bench.log.partitions) for record in records}
+    assert lie == set(check.places)
+    assert "topic.keys_misplaced" not in bench.observer.names
+
+
+async def test_events_that_lie_where_no_partition_count_puts_them_are_told_of(runtime: VirtualRuntime) -> None:
+    """Somebody else has published them; what is recorded counts, and so does the topic's number if nothing is."""
+    check = StartCheck()
+    check.places = [(key, (partition_of(key, 3) + 1) % 3) for key in KEYS]
+    bench = RelayBench(runtime, start_check=check).start()
+    await passing(1)
+    await bench.commit("k1")
+    await passing(1)
+
+    told = [facts for name, facts in bench.observer.changes if name == "topic.keys_misplaced"]
+    assert told == [{"topic": "things", "recorded": 3, "keys": len(KEYS)}]
+    assert len(bench.log.partitions[partition_of(b"k1", 3)]) == 1
 
 
 async def test_accepting_begins_when_it_is_known_whether_the_log_can_be_reached(runtime: VirtualRuntime) -> None:

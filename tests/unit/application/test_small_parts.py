@@ -23,7 +23,7 @@ from ordering.application.messages import (
     StoredState,
     ViewRow,
 )
-from ordering.application.partitioning import murmur2, partition_of
+from ordering.application.partitioning import murmur2, partition_of, spread_over
 from ordering.domain.currencies import CURRENCIES
 from ordering.domain.events import EventType, Stamp
 from ordering.domain.order import Order, OrderDraft, OrderLine
@@ -52,6 +52,20 @@ def test_keys_are_hashed_as_java_clients_do(key: bytes, signed: int) -> None:
 def test_every_key_has_a_partition(key: bytes, partitions: int) -> None:
     """Never negative, never beyond the count."""
     assert 0 <= partition_of(key, partitions) < partitions
+
+
+@given(st.sets(st.binary(max_size=20), min_size=60, max_size=80), st.integers(1, 12), st.integers(0, 20))
+def test_enough_keys_tell_over_how_many_partitions_they_are_spread(keys: set[bytes], used: int, grown: int) -> None:
+    """However much the topic has grown since; a topic with fewer partitions cannot hold them."""
+    places = [(key, partition_of(key, used)) for key in sorted(keys)]
+    assert spread_over(places, used + grown) == used
+    assert used == 1 or spread_over(places, used - 1) is None
+
+
+def test_without_keys_any_number_will_do() -> None:
+    """The largest is taken: nothing is lost by it."""
+    assert spread_over([], 7) == 7
+    assert spread_over([(b"a", 9)], 7) is None
 
 
 @given(st.integers(0, 2**32 - 1), st.binary(max_size=64))

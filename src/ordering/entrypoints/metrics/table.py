@@ -73,6 +73,7 @@ ALARMS: Final[Mapping[str, frozenset[Part]]] = {
     "relay.outage": CART,
     "store.behind_log": CART,
     "outbox.parked": CART,
+    "topic.keys_misplaced": CART,
     "topic.partitions_differ": CART,
     "producer.replaced": CART,
     "consumer.paused": ORDER,
