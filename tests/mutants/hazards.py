@@ -39,7 +39,11 @@ HAZARDS: Final = (
     ),
     Hazard("H13", "a full queue blocks or drops", "bounded windows; what overflows waits in the database"),
     Hazard("H14", "an event that is too large blocks all", "a permanent refusal parks that order alone"),
-    Hazard("H15", "growth or another partitioner moves a key", "murmur2 by us, modulo the count recorded at first use"),
+    Hazard(
+        "H15",
+        "growth or another partitioner moves a key",
+        "murmur2 by us, modulo the recorded count; if lost, from the log",
+    ),
     Hazard("H16", "positions move without their rows", "rows and positions in one transaction; no auto-commit"),
     Hazard("H17", "a zombie consumer writes after its time", "positions and rows by compare-and-set"),
     Hazard("H18", "a slow application is put out of its group", "a thread of its own polls, and pauses partitions"),

@@ -49,3 +49,15 @@ def _(sound: Sound) -> Sound:
         return await sound(self, key, dry_run=dry_run)
 
     return release
+
+
+@mutant(
+    "lost-count-follows-the-topic",
+    "H15",
+    at="ordering.application.addressing:Addressing.lie",
+    by="tests/unit/application/test_relay_instances.py"
+    "::test_a_store_that_has_lost_the_partition_count_takes_it_from_where_events_lie[7]",
+)
+def _(_sound: Sound) -> Sound:
+    """A store that came back without the recorded number takes the topic's present one."""
+    return lambda _self, _topic, _places: None
