@@ -13,27 +13,23 @@ FLIPS = "tests/contract/read_model/test_generations.py"
 @mutant(
     "forgetful-registry-hides-orders",
     "H23",
-    at=f"{REBUILD}._require_readable",
+    at=f"{REBUILD}._require_nothing_hidden",
     by=f"{UNIT}::test_a_registry_that_has_forgotten_a_schema_takes_no_order_out_of_sight",
 )
 def _(_sound: Sound) -> Sound:
-    """Exchanges the generations although the registry has forgotten what the live one could read."""
-    return lambda _unreadable: None
+    """Exchanges the generations although registry or database refuse what the live one shows."""
+    return _nothing
 
 
 @mutant(
     "late-records-are-hidden",
     "H23",
-    at=f"{REBUILD}._hidden",
+    at=f"{REBUILD}._require_readable",
     by=f"{UNIT}::test_what_comes_while_a_forgetful_registry_is_asked_is_not_taken_out_of_sight_either",
 )
 def _(_sound: Sound) -> Sound:
-    """Believes the comparison about records that came after it."""
-
-    async def nothing(_self: Sound) -> int:
-        return 0
-
-    return nothing
+    """Exchanges them with last records of which nobody has asked whether the live one could read them."""
+    return lambda _changes: None
 
 
 @mutant(
@@ -51,8 +47,8 @@ def _(sound: Sound) -> Sound:
     return compare
 
 
-async def _nothing() -> None:
-    """Nothing is decided again."""
+async def _nothing(*_: object) -> None:
+    """Nothing is asked, and nothing decided again."""
 
 
 @mutant(

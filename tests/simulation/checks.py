@@ -30,7 +30,7 @@ def check_answer(attempt: Attempt, answer: Answer | Exception, watch: Watch) -> 
 def check_look(look: Look, watch: Watch) -> None:
     """When it is given: at least what was asked for, stored, and never less than anybody had been shown."""
     answer, events = look.answer, watch.events.get(look.order_id, [])
-    seen = 0 if watch.is_partial or watch.is_refilled else look.seen
+    seen = 0 if watch.is_partial else look.seen
     match answer:
         case Details():
             version = answer.order.version

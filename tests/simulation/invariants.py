@@ -152,12 +152,6 @@ class Watch:
         return any(self.floors.values())
 
     @property
-    def is_refilled(self) -> bool:
-        """Whether the read model was filled anew in a database that refuses rows: it then holds back what others were
-        shown, until somebody releases it."""
-        return bool(self._outside.seen["views.rejected"] and self._outside.seen["generations.flipped"])
-
-    @property
     def discarded(self) -> set[tuple[int, int]]:
         """What was discarded of the live generation."""
         return self._outside.discards.get(self._outside.views._model.pointer, set())

@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from ordering.application.generations import Difference, Figures, HeldPage, Kind, RowsPage
-from ordering.application.messages import DeadReason, HeldRecord, Snapshot, ViewRow, ViewStats
+from ordering.application.messages import HeldRecord, Snapshot, ViewRow, ViewStats
 from ordering.application.patience import Patience
 from ordering.application.ports import Generations, ProjectionStore
 
@@ -75,8 +75,6 @@ class Comparison:
         self.held: Counter[str] = Counter()
         """The rebuilt generation's held records by reason."""
         self.differences: Counter[tuple[str, Kind]] = Counter()
-        self.unreadable = 0
-        """Records that the rebuilt generation holds for a schema that nobody knows, and the live one does not hold."""
 
     async def __call__(self) -> None:
         """Rows, held records, figures. Raises StoreUnavailable, and what ``level`` raises."""
@@ -133,7 +131,7 @@ class Comparison:
             live = await self._held_of(self._pair.live, after, self._page)
             await self._pair.level(live.positions)
             rebuilt = await self._held_of(self._pair.rebuilt, after, self._page)
-            ends = [_place(page.held[-1]) for page in (live, rebuilt) if len(page.held) == self._page]
+            ends = [page.held[-1].place for page in (live, rebuilt) if len(page.held) == self._page]
             theirs, ours = _by_place(live.held, ends), _by_place(rebuilt.held, ends)
             self.held.update(str(letter.reason) for letter in ours.values())
             for place in sorted(theirs | ours):
@@ -155,7 +153,6 @@ class Comparison:
             firsts = {await self._first_held(store, letter.key) for store in (self._live, self._rebuilt)}
             fields = fields if place in firsts else ()
         if fields:
-            self.unreadable += theirs is None and ours is not None and ours.reason == DeadReason.UNKNOWN_SCHEMA
             key = f"{place[0]}/{place[1]}" if letter.key is None else letter.key
             self._tell(Difference("dead letter", _kind(theirs, ours), key, fields))
 
@@ -195,7 +192,7 @@ class Comparison:
 
     async def _first_held(self, store: ProjectionStore, key: str) -> tuple[int, int] | None:
         held = await self._ask(lambda: store.held(key))
-        return _place(held[0]) if held else None
+        return held[0].place if held else None
 
     async def _figures_of(self, generation: int) -> Figures:
         return await self._ask(lambda: self._generations.figures(generation, self._topic))
@@ -230,11 +227,7 @@ def _by_key(rows: Sequence[ViewRow], ends: Sequence[str]) -> dict[str, ViewRow]:
 
 
 def _by_place(held: Sequence[HeldRecord], ends: Sequence[tuple[int, int]]) -> dict[tuple[int, int], HeldRecord]:
-    return {_place(letter): letter for letter in held if not ends or _place(letter) <= min(ends)}
-
-
-def _place(letter: HeldRecord) -> tuple[int, int]:
-    return letter.record.partition, letter.record.offset
+    return {letter.place: letter for letter in held if not ends or letter.place <= min(ends)}
 
 
 def _before(place: tuple[int, int]) -> tuple[int, int]:

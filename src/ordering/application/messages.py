@@ -315,6 +315,11 @@ class HeldRecord:
     held_at: int
     """UTC microseconds."""
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Partition and offset."""
+        return self.record.partition, self.record.offset
+
 
 @attrs.frozen
 class Snapshot:

@@ -6,7 +6,8 @@ rows: one that was killed goes on from there. The exchange is one transaction at
 transaction can pass; a consumer that finds the pointer moved goes on with the new generation, from the same positions.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 
 import attrs
 
@@ -29,7 +30,7 @@ from ordering.application.ports import EventDecoder, Generations, ProjectionStor
 from ordering.application.project_batches import BatchProjector
 from ordering.application.projection import project
 from ordering.application.read_up_to import ReadUpTo
-from ordering.application.settle_held import DecisiveDecoder, HeldDecisions
+from ordering.application.settle_held import TO_RETRY, DecisiveDecoder, HeldDecisions
 
 
 class RebuildRefused(Refused):
@@ -113,7 +114,6 @@ class Rebuild:
             comparison = await self._compare(state.live)
             ahead = await self._patiently(self._ahead)
             if not wishes.verify_only:
-                self._require_readable(comparison.unreadable)
                 await self._flip()
             await self._drop(self._number if wishes.verify_only else state.live, Phase.DROPPING)
         finally:
@@ -297,28 +297,32 @@ class Rebuild:
 
     # ------------------------------------------------------------------ exchanging
 
-    @staticmethod
-    def _require_readable(unreadable: int) -> None:
-        """An empty registry, or another one, must not take orders out of sight."""
-        if unreadable:
+    async def _require_nothing_hidden(self) -> None:
+        """An empty registry or another one, or a database that refuses rows, must not take orders out of sight."""
+        hidden: Counter[str] = Counter()
+        async for key in self._decisions.to_retry():
+            if await self._is_hidden(key):
+                await self._decisions.settle(key)  # registry or database may have come to another mind just now
+                if (first := await self._is_hidden(key)) is not None:
+                    hidden[first.reason] += 1
+        if unreadable := hidden[DeadReason.UNKNOWN_SCHEMA]:
             raise RegistryUnavailable(
-                f"the registry does not know the schemas of {unreadable} records that the live read model "
-                "could read, so nothing was exchanged: is it the right registry? What was filled is kept; rebuild "
-                "again when it knows them"
+                f"the registry does not know the schemas of {unreadable} orders that the live read model shows, so "
+                "nothing was exchanged: is it the right registry? What was filled is kept; rebuild again when it "
+                "knows them"
+            )
+        if refused := hidden[DeadReason.REFUSED]:
+            raise RebuildRefused(
+                f"the database refuses {refused} orders that the live read model shows, so nothing was exchanged: "
+                "which constraint does it? What was filled is kept; rebuild again without it"
             )
 
-    async def _hidden(self) -> int:
-        """Orders that wait for a schema here and are not held in the live generation: the comparison says so of what
-        it saw, this of what came later."""
-        hidden = 0
-        async for key in self._decisions.unknown():
-            if not await self._held_in_live(key):
-                await self._decisions.settle(key)  # the registry may have learned it just now
-                hidden += await self._decisions.is_unknown(key)
-        return hidden
-
-    async def _held_in_live(self, key: str) -> Sequence[HeldRecord]:
-        return await self._patiently(lambda: self._live.held(key))
+    async def _is_hidden(self, key: str) -> HeldRecord | None:
+        """What holds an order here earlier than it is held in the live generation."""
+        first = await self._decisions.first_held(key)
+        live = next(iter(await self._patiently(lambda: self._live.held(key))), None)
+        is_hidden = first is not None and first.reason in TO_RETRY and (live is None or live.place > first.place)
+        return first if is_hidden else None
 
     async def _flip(self) -> None:
         self._told(Progress(Phase.FLIPPING, 0, 1))
@@ -326,7 +330,7 @@ class Rebuild:
             await self._decisions.settle_all()
             live = await self._patiently(lambda: self._live.load(self._topic, ()))
             await self._level(live.positions)
-            self._require_readable(await self._hidden())
+            await self._require_nothing_hidden()
             if await self._patiently(self._flipped):
                 break
         else:
@@ -363,9 +367,13 @@ class Rebuild:
         events = await self._decoder.decode(records)
         snapshot = await self._store.load(self._topic, {event.key for event in events if event.key is not None})
         changes = project(self._topic, snapshot, records, events, self._runtime.now())
+        self._require_readable(changes)
+        return changes
+
+    @staticmethod
+    def _require_readable(changes: Changes) -> None:
         if any(letter.reason == DeadReason.UNKNOWN_SCHEMA for letter in changes.held):
             raise StalePosition("the last records wait for a schema: whether the live generation could read them?")
-        return changes
 
     # ------------------------------------------------------------------ dropping
 

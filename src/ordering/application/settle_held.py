@@ -1,9 +1,10 @@
 """What was decided about held records, for a generation that was filled without knowing of it."""
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 from ordering.application.dead_letters import HeldRecords
-from ordering.application.messages import DeadReason, DecodedEvent, Record, Undecodable
+from ordering.application.messages import DeadReason, DecodedEvent, HeldRecord, Record, Undecodable
 from ordering.application.patience import Patience
 from ordering.application.ports import EventDecoder, Generations, ProjectionStore, Runtime
 
@@ -42,6 +43,10 @@ class DecisiveDecoder:
         }
 
 
+TO_RETRY: Final = (DeadReason.UNKNOWN_SCHEMA, DeadReason.REFUSED)
+"""Why one generation may hold a record that another one does not: what registry and database say changes."""
+
+
 class HeldDecisions:
     """People have discarded records, whose word the log does not hold; the registry has learned schemas that it did not
     know when a record was read. One generation's store is given both."""
@@ -62,28 +67,25 @@ class HeldDecisions:
         """Everything held. Raises StoreUnavailable, RegistryUnavailable, CommitAmbiguous."""
         while await self._discard_again():
             pass  # what a discarded record blocked was folded, and may hold the next one
-        async for key in self.unknown():
+        async for key in self._waiting(DeadReason.UNKNOWN_SCHEMA):
             await self._release(key)
 
     async def settle(self, key: str | None) -> None:
-        """The same for what one key holds."""
+        """The same for what one key holds, and what the database has refused of it is tried once more."""
         while await self._discard_again(key):
             pass
-        if key is not None and await self.is_unknown(key):
+        if key is not None and (first := await self.first_held(key)) is not None and first.reason in TO_RETRY:
             await self._release(key)
 
-    async def unknown(self) -> AsyncIterator[str]:
-        """The keys, ascending, whose first held record waits for its schema."""
-        after = ""
-        while keys := await self._unknown(after):
-            for key in keys:
+    async def to_retry(self) -> AsyncIterator[str]:
+        """The keys whose first held record is held for what may be otherwise in another generation."""
+        for reason in TO_RETRY:
+            async for key in self._waiting(reason):
                 yield key
-            after = keys[-1]
 
-    async def is_unknown(self, key: str) -> bool:
-        """Whether this key is one of them."""
-        first = next(iter(await self._patience(lambda: self._store.held(key))), None)
-        return first is not None and first.reason == DeadReason.UNKNOWN_SCHEMA
+    async def first_held(self, key: str) -> HeldRecord | None:
+        """What blocks a key."""
+        return next(iter(await self._patience(lambda: self._store.held(key))), None)
 
     async def _discard_again(self, *keys: str | None) -> int:
         """Each discarded record that blocks its key now; how many went. Without keys: of all."""
@@ -106,8 +108,15 @@ class HeldDecisions:
 
         return await self._patience(discard)
 
-    async def _unknown(self, after: str) -> Sequence[str]:
-        return await self._patience(lambda: self._store.held_keys(DeadReason.UNKNOWN_SCHEMA, PAGE, after=after))
+    async def _waiting(self, reason: DeadReason) -> AsyncIterator[str]:
+        after = ""
+        while keys := await self._held_keys(reason, after):
+            for key in keys:
+                yield key
+            after = keys[-1]
+
+    async def _held_keys(self, reason: DeadReason, after: str) -> Sequence[str]:
+        return await self._patience(lambda: self._store.held_keys(reason, PAGE, after=after))
 
     async def _release(self, key: str) -> None:
         await self._patience(lambda: self._held.release(key))

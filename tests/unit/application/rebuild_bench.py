@@ -11,6 +11,7 @@ from ordering.adapters.memory.log import MemoryLog, MemorySource
 from ordering.adapters.memory.views import MemoryViews
 from ordering.application.consume_events import ConsumerLimits, EventConsumer
 from ordering.application.dead_letters import HeldRecords
+from ordering.application.failures import WriteRejected
 from ordering.application.generations import Difference, Progress, RebuildReport
 from ordering.application.messages import OutgoingRecord, Place, Record, ViewRow
 from ordering.application.partitioning import partition_of
@@ -31,8 +32,11 @@ class Killed(BaseException):
 class Fate:
     """What happens at the port calls of one process: each takes some time, and one of them is the last.
 
-    ``last`` counts from 1; the call happens before the end if ``done``.
+    ``last`` counts from 1; the call happens before the end if ``done``. ``refuses``: rows that the database does not
+    take from it.
     """
+
+    refuses: Callable[[ViewRow], bool] | None = None
 
     def __init__(self, last: int | None = None, *, done: bool = False, delays: random.Random | None = None) -> None:
         self.calls = 0
@@ -81,7 +85,9 @@ class Fated:
         if name == "store":
             return lambda generation: Fated(real(generation), self._fate)
 
-        async def call(*values: object, **named: object) -> object:
+        async def call(*values: Any, **named: object) -> object:  # noqa: ANN401 -- whatever the port is given
+            if name == "commit" and self._fate.refuses and any(map(self._fate.refuses, values[0].rows)):
+                raise WriteRejected("a constraint")
             return await self._fate.meets(lambda: real(*values, **named))
 
         return call

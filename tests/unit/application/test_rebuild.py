@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from ordering.application.failures import BrokerUnavailable, LogChanged, RegistryUnavailable
 from ordering.application.generations import Difference, Kind, Phase, Progress
-from ordering.application.messages import Changes, Counter, LogIdentity
+from ordering.application.messages import Changes, Counter, LogIdentity, ViewRow
 from ordering.application.projection import project
 from ordering.application.rebuild import RebuildRefused
 from tests.unit.application.read_bench import TOPIC, TextDecoder
-from tests.unit.application.rebuild_bench import Fate, Killed, Meanwhile, RebuildBench
+from tests.unit.application.rebuild_bench import SMALL, Fate, Killed, Meanwhile, RebuildBench
 from tests.unit.application.runtime import VirtualLoop, VirtualRuntime
 
 HISTORY = ["a:1", "b:1", "a:2", "c:1", "b:2", "bad d", "d:1", "a:3", "c:3", "e:1", "e:1:other", "new f", "f:1"]
@@ -141,7 +141,7 @@ async def test_a_registry_that_has_forgotten_a_schema_takes_no_order_out_of_sigh
     """Nothing is exchanged; when it knows the schema again, the next run goes on and finds everything equal."""
     before = await forgotten.rows(), await forgotten.views.stats()
 
-    with pytest.raises(RegistryUnavailable, match="1 records that the live read model could read"):
+    with pytest.raises(RegistryUnavailable, match="the schemas of 1 orders that the live read model shows"):
         await forgotten.rebuild()
 
     assert (await forgotten.rows(), await forgotten.views.stats()) == before
@@ -181,6 +181,77 @@ async def test_what_comes_while_a_forgetful_registry_is_asked_is_not_taken_out_o
             row = await bench.views.get("a")
             assert row is not None
             assert (row.version, row.held) == (2, 0), f"it came before call {before}"
+        consuming.cancel()
+        before, happened = before + 1, fate.happened
+    assert outcomes == {False, True}, "it came too early for the exchange, and too late to matter"
+
+
+ONE_BY_ONE = attrs.evolve(SMALL, fill_batch=1)
+
+
+def refuses_second(row: ViewRow) -> bool:
+    """A constraint of the database that the live generation never met: the next version came in the same batch."""
+    return row.label == "s2"
+
+
+def refuses_changes(row: ViewRow) -> bool:
+    """A constraint that is younger than what the live generation holds."""
+    return row.version > 1
+
+
+async def test_what_the_database_refuses_of_an_order_is_tried_together_with_what_followed(bench: RebuildBench) -> None:
+    """As the live one had it: then it is no difference."""
+    bench.append("a:1", "b:1", "a:2", "a:3")
+    await bench.consume()
+    fate = Fate()
+    fate.refuses = refuses_second
+
+    assert (await bench.rebuild(fate, ONE_BY_ONE)).is_equal
+    row = await bench.views.get("a")
+    assert row is not None
+    assert (row.version, row.held) == (3, 0)
+
+
+async def test_a_database_that_refuses_a_record_takes_no_order_out_of_sight(bench: RebuildBench) -> None:
+    """Nothing is exchanged; without the constraint the next run goes on and finds everything equal."""
+    bench.append("a:1", "b:1", "a:2", "a:3")
+    await bench.consume()
+    before = await bench.rows(), await bench.views.stats()
+    fate = Fate()
+    fate.refuses = refuses_changes
+
+    with pytest.raises(RebuildRefused, match="refuses 1 orders that the live read model shows"):
+        await bench.rebuild(fate, ONE_BY_ONE)
+
+    assert (await bench.rows(), await bench.views.stats()) == before
+    report = await bench.rebuild()
+    assert (report.is_equal, report.flipped, report.resumed) == (True, True, True)
+
+
+async def test_what_is_refused_after_the_comparison_is_not_taken_out_of_sight_either() -> None:
+    """Before whichever of the rebuild's calls it comes."""
+    before, happened, outcomes = 1, True, set()
+    while happened:
+        bench = RebuildBench(VirtualRuntime())
+        bench.append("a:1", "b:1")
+        await bench.consume()
+        consuming = bench.runtime.spawn(bench.consumer().run(), name="consumer")
+
+        async def come(bench: RebuildBench = bench) -> None:
+            bench.append("a:2", "a:3")
+            await bench.runtime.sleep(0.1)
+
+        fate = Meanwhile(before, come)
+        fate.refuses = refuses_changes
+        try:
+            outcomes.add((await bench.rebuild(fate, ONE_BY_ONE)).flipped)
+        except RebuildRefused:
+            outcomes.add(False)
+        if fate.happened:
+            await bench.reached_end()
+            row = await bench.views.get("a")
+            assert row is not None
+            assert (row.version, row.held) == (3, 0), f"it came before call {before}"
         consuming.cancel()
         before, happened = before + 1, fate.happened
     assert outcomes == {False, True}, "it came too early for the exchange, and too late to matter"
