@@ -1,8 +1,10 @@
 """A log, a read model in memory that consumers fill, and rebuilds of it that can be slow, or killed at any call."""
 
 import asyncio
+import functools
+import itertools
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -64,11 +66,11 @@ class Meanwhile(Fate):
 
     def __init__(self, before: int, act: Callable[[], Awaitable[None]]) -> None:
         super().__init__()
-        self._before, self._act = before, act
+        self.before, self._act = before, act
         self.happened = False
 
     async def meets(self, act: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 -- whatever the port answers
-        if self.calls + 1 == self._before:
+        if self.calls + 1 == self.before:
             self.happened = True
             await self._act()
         return await super().meets(act)
@@ -190,3 +192,18 @@ class RebuildBench:
             for number, one in enumerate(await self.views.held(row.key)):
                 found.append((one.key, "" if number else one.reason, one.record))
         return found
+
+
+async def before_each_call(
+    history: Sequence[str], act: Callable[[RebuildBench], Awaitable[None]]
+) -> AsyncIterator[tuple[RebuildBench, Meanwhile]]:
+    """Bench after bench with this history read, for a rebuild of each with the fate that has ``act`` happen before the
+    first call, the second, and so on; the last one had no such call any more."""
+    for before in itertools.count(1):
+        bench = RebuildBench(VirtualRuntime())
+        bench.append(*history)
+        await bench.consume()
+        fate = Meanwhile(before, functools.partial(act, bench))
+        yield bench, fate
+        if not fate.happened:
+            return

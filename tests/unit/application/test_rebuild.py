@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import attrs
 import pytest
@@ -14,9 +15,10 @@ from ordering.application.messages import Changes, Counter, LogIdentity, ViewRow
 from ordering.application.projection import project
 from ordering.application.rebuild import RebuildRefused
 from tests.unit.application.read_bench import TOPIC, TextDecoder
-from tests.unit.application.rebuild_bench import SMALL, Fate, Killed, Meanwhile, RebuildBench
+from tests.unit.application.rebuild_bench import SMALL, Fate, Killed, RebuildBench, before_each_call
 from tests.unit.application.runtime import VirtualLoop, VirtualRuntime
 
+ONE_BY_ONE = attrs.evolve(SMALL, fill_batch=1)
 HISTORY = ["a:1", "b:1", "a:2", "c:1", "b:2", "bad d", "d:1", "a:3", "c:3", "e:1", "e:1:other", "new f", "f:1"]
 
 
@@ -159,34 +161,37 @@ async def test_verifying_tells_what_a_forgetful_registry_would_hide(forgotten: R
 
 async def test_what_comes_while_a_forgetful_registry_is_asked_is_not_taken_out_of_sight_either() -> None:
     """Before whichever of its calls a record comes that consumers can read and the rebuild cannot."""
-    before, happened, outcomes = 1, True, set()
-    while happened:
-        bench = RebuildBench(VirtualRuntime())
-        bench.append("a:1", "b:1")
+
+    def prepare(bench: RebuildBench, _fate: Fate) -> None:
         bench.decoder.knows_new, bench.rebuilding_decoder = True, TextDecoder()
-        await bench.consume()
+
+    await shows_what_comes(["new a:2"], prepare, RegistryUnavailable)
+
+
+async def shows_what_comes(
+    texts: list[str], prepare: Callable[[RebuildBench, Fate], None], refusal: type[Exception]
+) -> None:
+    """Consumers apply these records while a rebuild is at work that cannot: it is refused, or it was done before."""
+
+    async def come(bench: RebuildBench) -> None:
+        bench.append(*texts)
+        await bench.runtime.sleep(0.1)
+
+    outcomes = set()
+    async for bench, fate in before_each_call(["a:1", "b:1"], come):
+        prepare(bench, fate)
         consuming = bench.runtime.spawn(bench.consumer().run(), name="consumer")
-
-        async def come(bench: RebuildBench = bench) -> None:
-            bench.append("new a:2")
-            await bench.runtime.sleep(0.1)
-
-        fate = Meanwhile(before, come)
         try:
-            outcomes.add((await bench.rebuild(fate)).flipped)
-        except RegistryUnavailable:
+            outcomes.add((await bench.rebuild(fate, ONE_BY_ONE)).flipped)
+        except refusal:
             outcomes.add(False)
         if fate.happened:
             await bench.reached_end()
             row = await bench.views.get("a")
             assert row is not None
-            assert (row.version, row.held) == (2, 0), f"it came before call {before}"
+            assert (row.version, row.held) == (1 + len(texts), 0), f"before call {fate.before}"
         consuming.cancel()
-        before, happened = before + 1, fate.happened
     assert outcomes == {False, True}, "it came too early for the exchange, and too late to matter"
-
-
-ONE_BY_ONE = attrs.evolve(SMALL, fill_batch=1)
 
 
 def refuses_second(row: ViewRow) -> bool:
@@ -230,31 +235,11 @@ async def test_a_database_that_refuses_a_record_takes_no_order_out_of_sight(benc
 
 async def test_what_is_refused_after_the_comparison_is_not_taken_out_of_sight_either() -> None:
     """Before whichever of the rebuild's calls it comes."""
-    before, happened, outcomes = 1, True, set()
-    while happened:
-        bench = RebuildBench(VirtualRuntime())
-        bench.append("a:1", "b:1")
-        await bench.consume()
-        consuming = bench.runtime.spawn(bench.consumer().run(), name="consumer")
 
-        async def come(bench: RebuildBench = bench) -> None:
-            bench.append("a:2", "a:3")
-            await bench.runtime.sleep(0.1)
-
-        fate = Meanwhile(before, come)
+    def prepare(_bench: RebuildBench, fate: Fate) -> None:
         fate.refuses = refuses_changes
-        try:
-            outcomes.add((await bench.rebuild(fate, ONE_BY_ONE)).flipped)
-        except RebuildRefused:
-            outcomes.add(False)
-        if fate.happened:
-            await bench.reached_end()
-            row = await bench.views.get("a")
-            assert row is not None
-            assert (row.version, row.held) == (3, 0), f"it came before call {before}"
-        consuming.cancel()
-        before, happened = before + 1, fate.happened
-    assert outcomes == {False, True}, "it came too early for the exchange, and too late to matter"
+
+    await shows_what_comes(["a:2", "a:3"], prepare, RebuildRefused)
 
 
 async def test_what_is_not_on_a_row_is_not_compared(filled: RebuildBench) -> None:
@@ -291,42 +276,30 @@ async def test_what_people_discarded_stays_discarded(bench: RebuildBench) -> Non
     assert (await bench.rebuild()).is_equal
 
 
+PARKED = ["b:1", "bad a", "a:1", "a:2", "a:2", "c:1"]
+
+
+async def discard(bench: RebuildBench) -> None:
+    """What blocks an order goes, and what is parked behind it follows."""
+    assert (await bench.held.discard("a")).released == 3
+
+
 async def test_what_people_decide_while_a_rebuild_is_at_work_is_no_difference() -> None:
-    """Before whichever of its calls they discard what blocks an order: its rows, held records and figures follow."""
-    before, happened = 1, True
-    while happened:
-        bench = RebuildBench(VirtualRuntime())
-        bench.append("b:1", "bad a", "a:1", "a:2", "a:2", "c:1")
-        await bench.consume()
-
-        async def discard(bench: RebuildBench = bench) -> None:
-            assert (await bench.held.discard("a")).released == 3
-
-        fate = Meanwhile(before, discard)
+    """Before whichever of its calls they do it: rows, held records and figures follow."""
+    async for bench, fate in before_each_call(PARKED, discard):
         await bench.rebuild(fate, verify_only=True)
-        assert bench.differences == [], f"discarded before call {before}"
-        before, happened = before + 1, fate.happened
-    assert before > 30, "a rebuild has more calls than that"
+        assert bench.differences == [], f"discarded before call {fate.before}"
+    assert fate.before > 30, "a rebuild has more calls than that"
 
 
 async def test_what_people_decide_while_the_pointer_moves_is_not_lost() -> None:
-    """Whichever generation was the live one when they discarded what blocks an order: the other one follows."""
-    before, happened = 1, True
-    while happened:
-        bench = RebuildBench(VirtualRuntime())
-        bench.append("b:1", "bad a", "a:1", "a:2", "a:2", "c:1")
-        await bench.consume()
-
-        async def discard(bench: RebuildBench = bench) -> None:
-            assert (await bench.held.discard("a")).released == 3
-
-        fate = Meanwhile(before, discard)
+    """Whichever generation was the live one when they did it: the other one follows."""
+    async for bench, fate in before_each_call(PARKED, discard):
         assert (await bench.rebuild(fate)).flipped
-        if happened := fate.happened:
-            assert await bench.letters() == [], f"discarded before call {before}"
+        if fate.happened:
+            assert await bench.letters() == [], f"discarded before call {fate.before}"
             assert [(row.key, row.version) for row in await bench.rows()] == [("a", 2), ("b", 1), ("c", 1)]
-        before += 1
-    assert before > 40, "a rebuild has more calls than that"
+    assert fate.before > 40, "a rebuild has more calls than that"
 
 
 async def test_what_the_registry_learned_meanwhile_is_applied(bench: RebuildBench) -> None:
