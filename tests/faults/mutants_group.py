@@ -50,8 +50,8 @@ MUTANTS: dict[str, Mutant] = {
     # The alarm is raised, and at the next start everything is forgotten.
     "other-log-taken-at-start": Mutant(
         "application/consume_events.py",
-        "        if known is None:\n            await self._store.record_identity",
-        "        if known != found:\n            await self._store.record_identity",
+        "        require_same_log(self._topic, known, found)\n",
+        "",
     ),
     # Keys go where the topic's present size sends them.
     "keys-move-with-growth": Mutant(

@@ -172,6 +172,22 @@ def _(_sound: Sound) -> Sound:
 
 
 @mutant(
+    "last-identity-counts",
+    "H22",
+    at="ordering.adapters.memory.views:MemoryViews.record_identity",
+    by=f"{CONTRACT}::test_the_identity_of_the_log_is_recorded_per_topic[memory]",
+)
+def _(_sound: Sound) -> Sound:
+    """Of two consumers that begin at the same time, the second one overwrites which log the first one reads."""
+
+    async def record(self: Sound, topic: str, identity: Sound) -> Sound:
+        self._live.identities[topic] = identity
+        return identity
+
+    return record
+
+
+@mutant(
     "lost-history-is-skipped",
     "H22",
     at="ordering.adapters.memory.log:MemorySource._require_history",

@@ -118,14 +118,15 @@ class _Projection(_Faulty):
     async def identity(self, topic: str) -> LogIdentity | None:
         return await self._read("views.identity", lambda: self._projection.identity(topic))
 
-    async def record_identity(self, topic: str, identity: LogIdentity) -> None:
-        async def record() -> None:
+    async def record_identity(self, topic: str, identity: LogIdentity) -> LogIdentity:
+        async def record() -> LogIdentity:
             await self._reach("views.busy")
             self._outside.views_disk.writing(promised=True)
-            await self._projection.record_identity(topic, identity)
+            recorded = await self._projection.record_identity(topic, identity)
             self.promise()
+            return recorded
 
-        await self._node.call("views.record_identity", record)
+        return await self._node.call("views.record_identity", record)
 
     async def load(self, topic: str, keys: Collection[str]) -> Snapshot:
         return await self._read("views.load", lambda: self._projection.load(topic, keys))

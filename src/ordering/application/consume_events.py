@@ -129,9 +129,8 @@ class EventConsumer:
         found = await self._source.identity()
         known = await self._store.identity(self._topic)
         if known is None:
-            await self._store.record_identity(self._topic, found)
-        else:
-            require_same_log(self._topic, known, found)
+            known = await self._store.record_identity(self._topic, found)  # somebody else may have been first
+        require_same_log(self._topic, known, found)
         self._known = True
 
     async def _apply(self, records: Sequence[Record]) -> None:

@@ -284,7 +284,8 @@ class ProjectionStore(Protocol):
     async def identity(self, topic: str) -> LogIdentity | None:
         """The log this read model was filled from, None if not recorded yet."""
 
-    async def record_identity(self, topic: str, identity: LogIdentity) -> None: ...
+    async def record_identity(self, topic: str, identity: LogIdentity) -> LogIdentity:
+        """Record it unless one is recorded; the recorded one. Repeating it is safe."""
 
     async def load(self, topic: str, keys: Collection[str]) -> Snapshot:
         """The live generation, all its positions for the topic, and the rows of these keys, as of one moment."""

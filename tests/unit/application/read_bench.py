@@ -102,8 +102,8 @@ class StrictViews:
     async def identity(self, topic: str) -> LogIdentity | None:
         return self.identities.get(topic)
 
-    async def record_identity(self, topic: str, identity: LogIdentity) -> None:
-        self.identities[topic] = identity
+    async def record_identity(self, topic: str, identity: LogIdentity) -> LogIdentity:
+        return self.identities.setdefault(topic, identity)
 
     async def load(self, topic: str, keys: Collection[str]) -> Snapshot:
         fault = self.load_faults.pop(0) if self.load_faults else None

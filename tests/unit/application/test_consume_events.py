@@ -198,6 +198,21 @@ async def test_the_first_log_is_remembered(bench: ReadBench) -> None:
     assert bench.views.identities == {"things": LogIdentity("memory", "0")}
 
 
+async def test_of_two_that_begin_at_once_the_first_says_which_log_it_is(runtime: VirtualRuntime) -> None:
+    """The other one asked before the topic was made anew, and wrote it down afterwards: it must not read on."""
+    bench = ReadBench(runtime)
+
+    async def asked_just_before(_topic: str) -> LogIdentity | None:
+        bench.views.identities["things"] = LogIdentity("memory", "1")
+        return None
+
+    bench.views.identity = asked_just_before  # type: ignore[method-assign]
+    bench.start()
+    await passing(1)
+    assert bench.consumer.halted
+    assert bench.views.identities == {"things": LogIdentity("memory", "1")}
+
+
 async def test_lost_history_halts_instead_of_resetting(bench: ReadBench) -> None:
     """A position the log no longer has is never replaced silently."""
     bench.append("a:1", "a:2")

@@ -153,8 +153,8 @@ class MemoryProjection:
     async def identity(self, topic: str) -> LogIdentity | None:
         return self._one.identities.get(topic)
 
-    async def record_identity(self, topic: str, identity: LogIdentity) -> None:
-        self._one.identities[topic] = identity
+    async def record_identity(self, topic: str, identity: LogIdentity) -> LogIdentity:
+        return self._one.identities.setdefault(topic, identity)
 
     async def load(self, topic: str, keys: Collection[str]) -> Snapshot:
         return Snapshot(self._number, self._one.at(topic), self._one.known(keys))

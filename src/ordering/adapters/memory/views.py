@@ -38,8 +38,8 @@ class MemoryViews:
     async def identity(self, topic: str) -> LogIdentity | None:
         return self._live.identities.get(topic)
 
-    async def record_identity(self, topic: str, identity: LogIdentity) -> None:
-        self._live.identities[topic] = identity
+    async def record_identity(self, topic: str, identity: LogIdentity) -> LogIdentity:
+        return self._live.identities.setdefault(topic, identity)
 
     async def load(self, topic: str, keys: Collection[str]) -> Snapshot:
         live = self._live

@@ -24,7 +24,7 @@ statement goes through."""
 _IDENTITY: Final = "SELECT cluster_id, topic_id FROM logs WHERE generation = {of} AND topic = $1"
 _RECORD_IDENTITY: Final = """
 INSERT INTO logs (generation, topic, cluster_id, topic_id) VALUES ({of}, $1, $2, $3)
-ON CONFLICT (generation, topic) DO UPDATE SET cluster_id = excluded.cluster_id, topic_id = excluded.topic_id
+ON CONFLICT (generation, topic) DO UPDATE SET cluster_id = logs.cluster_id RETURNING cluster_id, topic_id
 """
 # One statement, so one moment.
 _LOAD: Final = f"""
@@ -74,8 +74,9 @@ class PostgresProjection:
         rows = await self._asked.fetch(self._identity, topic)
         return LogIdentity(*rows[0]) if rows else None
 
-    async def record_identity(self, topic: str, identity: LogIdentity) -> None:
-        await self._asked.fetch(self._record_identity, topic, identity.cluster_id, identity.topic_id)
+    async def record_identity(self, topic: str, identity: LogIdentity) -> LogIdentity:
+        rows = await self._asked.fetch(self._record_identity, topic, identity.cluster_id, identity.topic_id)
+        return LogIdentity(*rows[0])
 
     async def load(self, topic: str, keys: Collection[str]) -> Snapshot:
         [(generation, positions, rows)] = await self._asked.fetch(self._load, topic, list(keys))

@@ -22,7 +22,7 @@ HELD: Final = (
 _IDENTITY = "SELECT cluster_id, topic_id FROM logs WHERE generation = {of} AND topic = ?"
 _RECORD_IDENTITY = """
 INSERT INTO logs (generation, topic, cluster_id, topic_id) SELECT {of}, ?, ?, ? WHERE true
-ON CONFLICT (generation, topic) DO UPDATE SET cluster_id = excluded.cluster_id, topic_id = excluded.topic_id
+ON CONFLICT (generation, topic) DO UPDATE SET cluster_id = logs.cluster_id RETURNING cluster_id, topic_id
 """
 _ROWS = f"""
 SELECT {", ".join(f"r.{name}" for name in ROW_COLUMNS.split(", "))}
@@ -59,13 +59,14 @@ class SqliteProjection:
         rows = self._reader.query(self._identity, (topic,))
         return LogIdentity(*rows[0]) if rows else None
 
-    async def record_identity(self, topic: str, identity: LogIdentity) -> None:
+    async def record_identity(self, topic: str, identity: LogIdentity) -> LogIdentity:
         values = (topic, identity.cluster_id, identity.topic_id)
 
-        def record(connection: apsw.Connection) -> None:
-            connection.execute(self._record_identity, values)
+        def record(connection: apsw.Connection) -> LogIdentity:
+            recorded: Any = connection.execute(self._record_identity, values).fetchone()
+            return LogIdentity(*recorded)
 
-        await self._writer.run(record)
+        return await self._writer.run(record)
 
     async def load(self, topic: str, keys: Collection[str]) -> Snapshot:
         wanted = _json(list(keys)).decode()
