@@ -63,8 +63,8 @@ class SqliteProjection:
         values = (topic, identity.cluster_id, identity.topic_id)
 
         def record(connection: apsw.Connection) -> LogIdentity:
-            recorded: Any = connection.execute(self._record_identity, values).fetchone()
-            return LogIdentity(*recorded)
+            recorded: list[Any] = connection.execute(self._record_identity, values).fetchall()
+            return LogIdentity(*recorded[0])
 
         return await self._writer.run(record)
 
