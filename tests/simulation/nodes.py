@@ -38,7 +38,8 @@ RETENTION: Final = Retention(answers_seconds=28, journal_seconds=28, batch=3, ro
 SOURCE: Final = "/sim"
 RATE: Final = Decimal("0.02")
 STOP_SECONDS: Final = 1.0
-BACKLOGS: Final = (BacklogLimits(), BacklogLimits(events=3), BacklogLimits(seconds=2.0))
+BACKLOGS: Final = (BacklogLimits(), BacklogLimits(events=3), BacklogLimits(seconds=21.0))
+"""The age of an event is told by two clocks, which differ by up to 20 s, and in worlds that set them by an hour."""
 SILENCE_SECONDS: Final = 300.0
 """Whatever goes wrong, every request has its answer by then."""
 
@@ -81,7 +82,7 @@ class Cart(Node):
     def __init__(self, outside: Outside, number: int, swarm: Swarm) -> None:
         super().__init__(outside, number)
         rng, runtime, store = outside.rng, self.runtime, SimStore(self)
-        self.gate = gate = OutageGate(swarm.policy, BACKLOGS[rng.choice((0, 0, 1, 2))])
+        self.gate = gate = OutageGate(swarm.policy, BACKLOGS[rng.choice((0, 0, 1, 2 if swarm.trims else 1))])
         self.relay_limits = RelayLimits(
             batch_max=rng.choice((1, 3, 512)),
             window_max=rng.choice((2, 8_192)),

@@ -246,6 +246,7 @@ class World:
             if not (swarm.trims or swarm.restores):
                 await ask_again(self)
             await self._settle(HEALED_SECONDS)
+            await self.runtime.sleep(2)  # until every gate has looked at the backlog once more
 
     def _heal_core(self) -> None:
         """The stores, the log, one cart and one reader are well from now on; the rest stays as it is."""
