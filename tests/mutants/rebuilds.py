@@ -22,6 +22,17 @@ def _(_sound: Sound) -> Sound:
 
 
 @mutant(
+    "resumes-what-another-log-filled",
+    "H22",
+    at="ordering.application.rebuild:is_same_log",
+    by=f"{UNIT}::test_a_generation_begun_from_another_log_is_begun_again",
+)
+def _(_sound: Sound) -> Sound:
+    """Goes on with a generation that was begun before the topic was made anew."""
+    return lambda _begun, _found: True
+
+
+@mutant(
     "late-records-are-hidden",
     "H23",
     at=f"{REBUILD}._require_readable",

@@ -30,8 +30,14 @@ def require_same_log(topic: str, known: LogIdentity, found: LogIdentity) -> None
     """Raises LogChanged if ``found`` is not the log that the read model was filled from."""
     if known.cluster_id != found.cluster_id:
         raise LogChanged(f"the read model was filled from cluster {known.cluster_id}, this is {found.cluster_id}")
-    if known.topic_id is not None and found.topic_id is not None and known.topic_id != found.topic_id:
+    if not is_same_log(known, found):
         raise LogChanged(f"topic {topic} was deleted and created again since the read model was filled")
+
+
+def is_same_log(known: LogIdentity, found: LogIdentity) -> bool:
+    """The same as a question."""
+    is_same_topic = known.topic_id is None or found.topic_id is None or known.topic_id == found.topic_id
+    return known.cluster_id == found.cluster_id and is_same_topic
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 import attrs
 
 from ordering.application.compare_generations import PAGE, Comparison, Pair
-from ordering.application.consume_events import require_same_log
+from ordering.application.consume_events import is_same_log, require_same_log
 from ordering.application.failures import (
     BrokerUnavailable,
     CommitAmbiguous,
@@ -155,7 +155,7 @@ class Rebuild:
         live = (await self._patiently(lambda: self._live.load(self._topic, ()))).positions
         self._floors = await self._require_history(live, partial=wishes.partial)
         number = state.building
-        if number is not None and (wishes.anew or not await self._may_resume(number, live)):
+        if number is not None and (wishes.anew or not await self._may_resume(number, live, identity)):
             await self._drop(number, Phase.CLEARING)
             number = None
         self._resumed = number is not None
@@ -197,10 +197,14 @@ class Rebuild:
             )
         return trimmed
 
-    async def _may_resume(self, number: int, live: Mapping[int, int]) -> bool:
-        """Not if it is ahead of the live one (that was put back to an earlier state), or the log has lost what would
-        come next."""
-        filled = (await self._patiently(lambda: self._generations.store(number).load(self._topic, ()))).positions
+    async def _may_resume(self, number: int, live: Mapping[int, int], identity: LogIdentity) -> bool:
+        """Not if it was begun from another log (the live one had not recorded any yet), is ahead of the live one (that
+        was put back to an earlier state), or the log has lost what would come next."""
+        store = self._generations.store(number)
+        begun = await self._patiently(lambda: store.identity(self._topic))
+        if begun is None or not is_same_log(begun, identity):
+            return False
+        filled = (await self._patiently(lambda: store.load(self._topic, ()))).positions
         targets = self._targets(live)
         ahead = any(at > targets.get(partition, 0) for partition, at in filled.items())
         gone = any(0 < filled.get(partition, 0) < begin for partition, begin in self._floors.items())

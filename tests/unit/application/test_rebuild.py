@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ordering.adapters.memory.log import MemoryLog
 from ordering.application.failures import BrokerUnavailable, LogChanged, RegistryUnavailable
 from ordering.application.generations import Difference, Kind, Phase, Progress
 from ordering.application.messages import Changes, Counter, LogIdentity, ViewRow
@@ -443,6 +444,24 @@ async def test_a_generation_ahead_of_the_live_one_is_begun_again(bench: RebuildB
     assert (report.resumed, report.events, report.is_equal) == (False, 0, False)
     await bench.consume()
     assert [(row.key, row.version) for row in await bench.rows()] == [("a", 2), ("b", 2), ("c", 1)]
+
+
+async def test_a_generation_begun_from_another_log_is_begun_again(bench: RebuildBench) -> None:
+    """No consumer had written down yet which log it was when the first rebuild began, and was killed."""
+    last = 0
+    while (await bench.views.generations().found()).building is None:
+        last += 1
+        with pytest.raises(Killed):
+            await bench.rebuild(Fate(last=last))
+    bench.log = MemoryLog(TOPIC, 3)
+    bench.log.identity = another = attrs.evolve(bench.log.identity, topic_id="made anew")
+    bench.append("a:1", "b:1")
+    await bench.consume()
+
+    report = await bench.rebuild()
+
+    assert (report.is_equal, report.flipped, report.resumed) == (True, True, False)
+    assert await bench.views.identity(TOPIC) == another
 
 
 async def test_a_log_that_is_away_for_a_while_is_waited_for(filled: RebuildBench) -> None:
