@@ -65,16 +65,16 @@ async def _nothing(*_: object) -> None:
 @mutant(
     "late-decisions-are-lost",
     "H20",
-    at=f"{REBUILD}._decisions_of",
+    at="ordering.application.settle_held:HeldDecisions.is_undone",
     by=f"{UNIT}::test_what_people_decide_while_the_pointer_moves_is_not_lost",
 )
-def _(sound: Sound) -> Sound:
+def _(_sound: Sound) -> Sound:
     """What people discarded while the generations were exchanged is held again."""
 
-    class Deaf:
-        settle_all = staticmethod(_nothing)
+    async def is_undone(_self: Sound) -> bool:
+        return False
 
-    return lambda self, store: Deaf() if store is self._live else sound(self, store)
+    return is_undone
 
 
 @mutant(

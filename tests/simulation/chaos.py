@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 SCRIPT_PAUSE_SECONDS: Final = 0.5
 REBUILDS_MAX: Final = 5
-TRAPPED: Final = 0.5
-TRAPPED_PEOPLE: Final = 0.8
-"""How many processes begin with a trap at one of their ports: services, and what people start at a terminal."""
+TRAPPED: Final = (0.5,)
+TRAPPED_PEOPLE: Final = (0.8, 0.6, 0.4)
+"""How many processes begin with a trap at one of their ports, with a second one, a third: services, and what people
+start at a terminal, which calls most of its ports once only."""
 
 
 class Chaos:
@@ -64,10 +65,11 @@ class Chaos:
     async def _any(self) -> None:
         await self._rng.choice(self._uniform)()
 
-    def born(self, node: Node, trapped: float = TRAPPED) -> None:
-        """A process begins; many have a trap laid at one of their ports."""
-        if self._rng.random() < trapped:
-            self._lay(node, Trap.drawn(self._rng, type(node).__name__))
+    def born(self, node: Node, trapped: tuple[float, ...] = TRAPPED) -> None:
+        """A process begins; many have traps laid at their ports."""
+        for chance in trapped:
+            if self._rng.random() < chance:
+                self._lay(node, Trap.drawn(self._rng, type(node).__name__))
 
     def _lay(self, node: Node, trap: Trap) -> None:
         self._traps.setdefault(node, []).append(trap)

@@ -52,7 +52,6 @@ SELDOM: Final[Mapping[str, tuple[str, ...]]] = {
         "log.seek",
         "registry.schema_of",
         "views.identity",
-        "views.held",
         "views.held_keys",
         "generations.claim",
         "generations.found",
@@ -66,6 +65,7 @@ AT_LAST: Final[Mapping[str, tuple[str, ...]]] = {
     "Cart": ("store.park", "store.release"),
     "Reader": ("views.record_identity", "views.held"),
     "Rebuilder": (
+        "views.held",
         "generations.figures",
         "generations.letters",
         "generations.discarded",
@@ -104,7 +104,7 @@ class Trap:
     def drawn(cls, rng: random.Random, kind: str) -> "Trap":
         """At any of the ports of this kind of process; those that are seldom called have as good a chance."""
         tier = rng.choice(TIERS)
-        left = rng.choice((0, 0, 3, 30)) if tier is OFTEN else rng.choice((0, 0, 0, 3))
+        left = rng.choice((0, 0, 3, 30)) if tier is OFTEN else 0 if tier is AT_LAST else rng.choice((0, 0, 0, 3))
         return cls(rng.choice(("crash", "pause")), left, rng.choice(tier[kind]))
 
     def strikes(self, port: str) -> bool:

@@ -163,7 +163,9 @@ class Rebuild:
             number = await self._begin(identity)
         self._number = number
         self._store = self._generations.store(number)
-        self._decisions = self._decisions_of(self._store)
+        self._decisions = HeldDecisions(
+            self._generations, self._store, self._decoder, self._runtime, self._topic, self._patiently
+        )
         self._project = BatchProjector(self._decoder, self._store, self._runtime, self._topic)
         await self._start_at_the_floors()
 
@@ -218,9 +220,6 @@ class Rebuild:
             return state.building or await self._generations.begin(self._topic, identity)
 
         return await self._patiently(begin)
-
-    def _decisions_of(self, store: ProjectionStore) -> HeldDecisions:
-        return HeldDecisions(self._generations, store, self._decoder, self._runtime, self._topic, self._patiently)
 
     async def _start_at_the_floors(self) -> None:
         async def start() -> None:
@@ -328,6 +327,12 @@ class Rebuild:
         is_hidden = first is not None and first.reason in TO_RETRY and (live is None or live.place > first.place)
         return first if is_hidden else None
 
+    async def _is_any_hidden(self) -> bool:
+        async for key in self._decisions.to_retry():
+            if await self._is_hidden(key):
+                return True
+        return False
+
     async def _flip(self) -> None:
         self._told(Progress(Phase.FLIPPING, 0, 1))
         for _ in range(self._limits.flip_tries):
@@ -339,8 +344,6 @@ class Rebuild:
                 break
         else:
             raise StoreUnavailable("the consumers never left a moment to exchange the generations: try again")
-        # What people discarded while the pointer moved, they discarded in the generation that has gone.
-        await self._decisions_of(self._live).settle_all()
         self._told(Progress(Phase.FLIPPING, 1, 1))
 
     async def _flipped(self) -> bool:
@@ -356,7 +359,9 @@ class Rebuild:
         return True
 
     async def _last(self, live: Mapping[int, int]) -> Changes | None:
-        """While consumers wait: only what came since a moment ago."""
+        """While consumers and people wait: only what came since a moment ago, and nothing was decided since."""
+        if await self._decisions.is_undone() or await self._is_any_hidden():
+            raise StalePosition("people, the registry or the database have decided something just now")
         targets = self._targets(live)
         if self._feed.missing(targets) > self._limits.fill_batch:
             raise StalePosition("the new generation is too far behind to catch up while consumers wait")
@@ -376,8 +381,9 @@ class Rebuild:
 
     @staticmethod
     def _require_readable(changes: Changes) -> None:
-        if any(letter.reason == DeadReason.UNKNOWN_SCHEMA for letter in changes.held):
-            raise StalePosition("the last records wait for a schema: whether the live generation could read them?")
+        """What is held in other ways than in the live generation is looked at before, not afterwards."""
+        if any(letter.reason in (DeadReason.UNKNOWN_SCHEMA, DeadReason.DISCARDED) for letter in changes.held):
+            raise StalePosition("the last records wait for a schema, or people have discarded them")
 
     # ------------------------------------------------------------------ dropping
 

@@ -77,6 +77,14 @@ class HeldDecisions:
         if key is not None and (first := await self.first_held(key)) is not None and first.reason in TO_RETRY:
             await self._release(key)
 
+    async def is_undone(self) -> bool:
+        """Whether something is held first of its key that people have discarded."""
+        for letter in await self._discarded():
+            first = None if letter.key is None else await self.first_held(letter.key)
+            if letter.key is None or (first is not None and first.place == letter.place):
+                return True
+        return False
+
     async def to_retry(self) -> AsyncIterator[str]:
         """The keys whose first held record is held for what may be otherwise in another generation."""
         for reason in TO_RETRY:
@@ -89,20 +97,22 @@ class HeldDecisions:
 
     async def _discard_again(self, *keys: str | None) -> int:
         """Each discarded record that blocks its key now; how many went. Without keys: of all."""
-        generation = (await self._patience(lambda: self._store.load(self._topic, ()))).generation
         gone = 0
-        for letter in await self._patience(lambda: self._generations.discarded(generation, self._topic)):
-            if keys and letter.key not in keys:
-                continue
-            gone += await self._discard(letter.key, (letter.record.partition, letter.record.offset))
+        for letter in await self._discarded():
+            if not keys or letter.key in keys:
+                gone += await self._discard(letter.key, letter.place)
         return gone
+
+    async def _discarded(self) -> Sequence[HeldRecord]:
+        generation = (await self._patience(lambda: self._store.load(self._topic, ()))).generation
+        return await self._patience(lambda: self._generations.discarded(generation, self._topic))
 
     async def _discard(self, key: str | None, place: tuple[int, int]) -> int:
         async def discard() -> int:
             if key is None:
                 return (await self._held.discard_keyless(*place)).discarded
             first = next(iter(await self._store.held(key)), None)
-            if first is None or (first.record.partition, first.record.offset) != place:
+            if first is None or first.place != place:
                 return 0
             return (await self._held.discard(key)).discarded
 

@@ -34,24 +34,25 @@ class Killed(BaseException):
 class Fate:
     """What happens at the port calls of one process: each takes some time, and one of them is the last.
 
-    ``last`` counts from 1; the call happens before the end if ``done``. ``refuses``: rows that the database does not
-    take from it.
+    ``last`` counts from 1; the call happens before the end if ``done``. ``dies_after``: it ends once this port's call
+    has succeeded. ``refuses``: rows that the database does not take from it.
     """
 
     refuses: Callable[[ViewRow], bool] | None = None
+    dies_after: str | None = None
 
     def __init__(self, last: int | None = None, *, done: bool = False, delays: random.Random | None = None) -> None:
         self.calls = 0
         self._last, self._done, self._delays = last, done, delays
 
-    async def meets(self, act: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 -- whatever the port answers
+    async def meets(self, name: str, act: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 -- whatever it answers
         self.calls += 1
         final = self.calls == self._last
         if final and not self._done:
             raise Killed
         await self._delay()
         answer = await act()
-        if final:
+        if final or name == self.dies_after:
             raise Killed
         await self._delay()
         return answer
@@ -69,11 +70,11 @@ class Meanwhile(Fate):
         self.before, self._act = before, act
         self.happened = False
 
-    async def meets(self, act: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 -- whatever the port answers
+    async def meets(self, name: str, act: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 -- whatever it answers
         if self.calls + 1 == self.before:
             self.happened = True
             await self._act()
-        return await super().meets(act)
+        return await super().meets(name, act)
 
 
 class Fated:
@@ -90,7 +91,7 @@ class Fated:
         async def call(*values: Any, **named: object) -> object:  # noqa: ANN401 -- whatever the port is given
             if name == "commit" and self._fate.refuses and any(map(self._fate.refuses, values[0].rows)):
                 raise WriteRejected("a constraint")
-            return await self._fate.meets(lambda: real(*values, **named))
+            return await self._fate.meets(name, lambda: real(*values, **named))
 
         return call
 
