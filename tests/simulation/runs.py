@@ -2,6 +2,8 @@
 
 import hashlib
 import multiprocessing
+import os
+import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -111,8 +113,20 @@ def _parts(first: int, count: int, mutant: str | None, jobs: int) -> Iterator[Re
         for chunk in chunks:
             yield run_seeds(chunk, mutant)
         return
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), end_with_the_parent) as pool:
         yield from pool.map(run_seeds, chunks, [mutant] * len(chunks))
+
+
+def end_with_the_parent() -> None:
+    """However the process that began this one ends, this one does, too."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 # ---------------------------------------------------------------------------------------------- regressions

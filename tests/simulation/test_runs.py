@@ -1,15 +1,20 @@
 """How seeds are run, told, remembered and counted."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.running import alive, until
+from tests.services.lifeline import children
 from tests.simulation import __main__ as command
 from tests.simulation import ledger, runs
 from tests.simulation.coverage import REQUIRED, lacking, table
 from tests.simulation.ledger import Refused, Row
 from tests.simulation.runs import Failure, Results, run_range, run_seeds
+
+ROOT = Path(__file__).parents[2]
 
 
 def failing(seed: int) -> Failure:
@@ -33,6 +38,20 @@ def test_the_number_of_processes_changes_nothing() -> None:
     alone, together = run_range(5, 30, None, 1), run_range(5, 30, None, 2)
     assert (alone.combined, alone.seen, alone.seeds) == (together.combined, together.seen, together.seeds)
     assert Results(traces=alone.traces[1:]).combined != alone.combined
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_search_that_is_ended_leaves_no_process() -> None:
+    """Whatever ends it, also what cannot be caught."""
+    command = [sys.executable, "-m", "tests.simulation", "--seeds", "1000000", "--jobs", "2"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as search:
+        try:
+            until(lambda: len(children(search.pid)) >= 3, "two that work, and one that keeps account")
+            begun = children(search.pid)
+        finally:
+            search.kill()
+    until(lambda: not any(map(alive, begun)), "all of them have ended")
 
 
 def test_a_failure_names_the_one_command_that_shows_it_again() -> None:
