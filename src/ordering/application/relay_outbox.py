@@ -71,8 +71,7 @@ class OutboxRelay:
         self._lead = Lead(lease, runtime)
         self.store_trouble: str | None = None
         """Why the store did not answer when the relay last asked for the lease; None if it did."""
-        self._has_ready, self._has_acked, self._has_news = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._has_nudge = asyncio.Event()
+        self._has_ready, self._has_acked, self._has_news, self._has_nudge = (asyncio.Event() for _ in range(4))
         self._turns = asyncio.Semaphore(1)
         self._settled = asyncio.Event()
 
