@@ -17,34 +17,35 @@ _UNITS: Final = {Phase.FILLING: "events", Phase.COMPARING: "orders", Phase.CLEAR
 
 
 @contextmanager
-def progress(stream: TextIO) -> Iterator[Told]:
-    """Something to call as often as one likes."""
+def progress(stream: TextIO, clock: Callable[[], float] = time.monotonic) -> Iterator[Told]:
+    """Something to call as often as one likes; ``clock`` tells seconds."""
     if stream.isatty():
-        with _bars(stream) as told:
+        with _bars(stream, clock) as told:
             yield told
     else:
-        lines = Lines(stream, time.monotonic)
+        lines = Lines(stream, clock)
         yield lines
         lines.end()
 
 
 @contextmanager
-def _bars(stream: TextIO) -> Iterator[Told]:
+def _bars(stream: TextIO, clock: Callable[[], float]) -> Iterator[Told]:
     from rich.console import Console  # noqa: PLC0415 -- slow to load, and only terminals need it
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.progress import Progress as Bars  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description:<10}"), BarColumn(_BAR_WIDTH), TextColumn("{task.fields[told]}"))
+    phase, told_so_far = TextColumn("{task.description:<10}"), TextColumn("{task.fields[told]}")
+    columns = (phase, BarColumn(_BAR_WIDTH), told_so_far, TimeRemainingColumn())
     # What is printed meanwhile goes above the bars, but only where it would have gone to a terminal anyway.
     both = sys.stdout.isatty()
-    with Bars(*columns, TimeRemainingColumn(), console=Console(file=stream), redirect_stdout=both) as bars:
+    with Bars(*columns, console=Console(file=stream), redirect_stdout=both, get_time=clock) as bars:
         tasks = {}
         meters: dict[Phase, Meter] = {}
 
         def told(one: Progress) -> None:
             if one.phase not in tasks:
                 tasks[one.phase] = bars.add_task(one.phase.split()[0], told="")
-                meters[one.phase] = Meter(time.monotonic)
+                meters[one.phase] = Meter(clock)
             text = meters[one.phase].text(one, with_end=False)
             bars.update(tasks[one.phase], completed=one.done, total=one.total, told=text)
 
