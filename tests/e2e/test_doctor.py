@@ -104,6 +104,9 @@ def test_the_cluster_is_looked_at_in_all_its_parts(tmp_path: Path) -> None:
         other = doctor(env={**env, "KAFKA_TOPIC": "elsewhere"})[1]
         assert other["topic"] == [("fail", "elsewhere does not exist")]
         assert other["registry"][0][0] == "fail"
+        assert command("migrate", "down", "0001", "--part", "order", env=env).returncode == 0
+        behind = "schema ordering_order is at level 1, this release needs 2: run `ordering migrate up`"
+        assert doctor(env=env)[1]["read model"] == [("fail", behind)]  # no service of this release starts on it
         assert command("migrate", "down", "base", "--part", "order", env=env).returncode == 0
         status, found = doctor(env=env)
         assert status == 1

@@ -13,10 +13,12 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from ordering.adapters.kafka.topics import TopicState
+from ordering.adapters.sqlite.database import open_writer
 from ordering.adapters.sqlite.log import SqlitePublisher, log_path
 from ordering.adapters.sqlite.store import SqliteOrderStore
 from ordering.adapters.sqlite.views import SqliteViews
 from ordering.application.errors import BrokerUnavailable, StoreUnavailable
+from ordering.application.failures import Refused
 from ordering.application.messages import DeadReason, LogIdentity, OutgoingRecord
 from ordering.entrypoints import container
 from ordering.entrypoints.doctor import cluster, machine, stores
@@ -28,6 +30,8 @@ from tests.contract.order_store.samples import write
 from tests.contract.read_model.samples import changes, letter, row
 
 TOPIC = "order-events"
+VIEWS_1 = Path(__file__).parents[2] / "integration" / "views_1.sql"
+"""The read model's schema of the first release."""
 SOON = int((time.time() + 3_600) * 1_000_000)
 """The time of events that have not waited, however slow the machine is."""
 
@@ -367,17 +371,63 @@ async def test_dead_letters_are_a_warning_and_two_histories_are_a_failure(tmp_pa
     assert missed == ["gaps before events of their order: 1", "events after later ones of their order: 2"]
 
 
+def mark(file: Path, version: int) -> None:
+    """Make it a file of another schema version."""
+    content = bytearray(file.read_bytes())
+    content[60:64] = version.to_bytes(4, "big")  # SQLite's user_version
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("version", [1, 999])
+async def test_files_of_other_releases_are_told_as_the_start_tells_them(version: int, tmp_path: Path) -> None:
+    """A read model that the start converts works: a warning that says so. What a newer release wrote does not, be it a
+    read model or a log. Only the message says what to do, and the files stay as they are."""
+    await filled(tmp_path)
+    settings, log, view = embedded(tmp_path), log_path(tmp_path, TOPIC), tmp_path / "view.db"
+    if version == 1:
+        view.unlink()
+        await open_writer(view, VIEWS_1.read_text(), 1).close()
+    else:
+        mark(view, version)
+        mark(log, version)
+    before = contents(tmp_path)
+    model, events = examine(
+        [
+            Check("read model", lambda: stores.read_model(settings), "restore it"),
+            Check("event log", lambda: stores.event_log(settings), "restore it"),
+        ],
+        20,
+    )
+    assert contents(tmp_path) == before
+    assert "restore it" not in (model.hint, events.hint)
+    if version == 1:
+        assert (model.level, events.level) == (Level.WARN, Level.OK)
+        with pytest.raises(Refused) as told_to_tools:
+            SqliteViews.open(view, exclusive=False)
+        assert model.message == str(told_to_tools.value)
+        assert "start the service of this release once, it converts the file" in model.message
+        await SqliteViews.open(view).close()
+        assert (await stores.read_model(settings))[0].level is Level.OK
+    else:
+        with pytest.raises(Refused) as of_the_model:
+            SqliteViews.open(view)
+        with pytest.raises(Refused) as of_the_log:
+            SqlitePublisher.open(tmp_path, TOPIC, 3)
+        assert [(found.level, found.message) for found in (model, events)] == [
+            (Level.FAIL, str(of_the_model.value)),
+            (Level.FAIL, str(of_the_log.value)),
+        ]
+
+
 @pytest.mark.parametrize("damage", ["newer", "older", "garbage"])
 async def test_a_file_that_cannot_be_used_fails_with_its_own_reason(damage: str, tmp_path: Path) -> None:
     """The lines of the others stay."""
     await filled(tmp_path)
     file = tmp_path / "cart.db"
-    content = bytearray(file.read_bytes())
     if damage == "garbage":
-        content[:4_096] = b"x" * 4_096
+        file.write_bytes(b"x" * 4_096 + file.read_bytes()[4_096:])
     else:
-        content[60:64] = (999 if damage == "newer" else 1).to_bytes(4, "big")  # SQLite's user_version
-    file.write_bytes(content)
+        mark(file, 999 if damage == "newer" else 1)
     settings = embedded(tmp_path)
     found = examine(
         [Check("order store", lambda: stores.order_store(settings)), Check("lag", lambda: stores.lag(settings))], 20

@@ -3,7 +3,7 @@
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -252,10 +252,12 @@ class NoWriter(Writer):
         """Nothing was opened."""
 
 
-def open_reader(path: Path, version: int) -> "Reader":
-    """Look at a file that a service has set up, beside it or without it, and leave no trace. Raises Refused."""
+def open_reader(path: Path, version: int, *, upgrades: Collection[int] = ()) -> "Reader":
+    """Look at a file that a service has set up, beside it or without it, and leave no trace. Raises Refused; of a file
+    of one of the versions from which there are ``upgrades`` that says that a service converts it."""
     try:
-        discard(Database(path, "", version, _WRITER_WAITS).reader(traceless=True))
+        database = Database(path, "", version, _WRITER_WAITS, exclusive=False, upgrades=dict.fromkeys(upgrades, ""))
+        discard(database.reader(traceless=True))
     except BaseException as error:
         raise_refused(path, error)
     return Reader(path, version, busy_timeout=_WRITER_WAITS, traceless=True)

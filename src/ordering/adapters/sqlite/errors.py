@@ -25,9 +25,11 @@ class NewerSchema(Refused):
 
 
 class OlderSchema(Refused):
-    """The file was written by an older release, and this process may not convert it, or there is no way."""
+    """The file was written by an older release, and this process may not convert it, or there is no way;
+    ``convertible`` tells which."""
 
     def __init__(self, path: Path, found: int, known: int, *, convertible: bool = False) -> None:
+        self.convertible = convertible
         if convertible:
             way = ": start the service of this release once, it converts the file"
         else:

@@ -70,7 +70,7 @@ class SqliteViews(SqliteProjection):
     def look(cls, path: Path) -> "SqliteViews":
         """Open the file to look at it, beside a service or without one: whatever would change it is refused, and
         nothing is left beside it. Raises Refused."""
-        return cls(path, NoWriter(), open_reader(path, SCHEMA_VERSION))
+        return cls(path, NoWriter(), open_reader(path, SCHEMA_VERSION, upgrades=UPGRADES))
 
     async def close(self) -> None:
         """Finish what is queued and close the file."""

@@ -9,6 +9,7 @@ Modules of the cluster mode are imported only in it: their drivers are extras.
 
 from typing import TYPE_CHECKING
 
+from ordering.adapters.sqlite.errors import NewerSchema, OlderSchema
 from ordering.application.failures import Refused
 from ordering.entrypoints.container.administration import Migrations, ensure_topic
 from ordering.entrypoints.container.backup import ELSEWHERE, Copied, Told, back_up
@@ -34,7 +35,9 @@ __all__ = [
     "Copied",
     "Inspection",
     "Migrations",
+    "NewerSchema",
     "NothingYet",
+    "OlderSchema",
     "Order",
     "OrderStore",
     "ReadModel",

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from ordering.adapters.avro.registry import BuiltInRegistry
+from ordering.adapters.sqlite.database import open_reader
+from ordering.adapters.sqlite.log import SCHEMA_VERSION as LOG_VERSION
 from ordering.adapters.sqlite.log import SqlitePublisher, SqliteSource, log_path
 from ordering.adapters.sqlite.positions import SqlitePositions
 from ordering.adapters.sqlite.store import SqliteOrderStore, has_published_to
@@ -102,6 +104,7 @@ def log_to_look_at(settings: Settings, exits: AsyncExitStack) -> SqliteSource:
     path, journal = log_path(settings.log_dir, settings.topic), settings.cart_dir / CART_FILE
     if not path.is_file():
         raise _lost(path, journal) if has_published_to(journal, settings.topic) else _nothing_yet(path, "cart")
+    open_reader(path, LOG_VERSION).close()  # what is wrong with the file is told as the start tells it
     return log_source(settings, exits, traceless=True)
 
 

@@ -77,6 +77,10 @@ def _failed(check: Check, error: Exception) -> Finding:
     match error:
         case container.NothingYet():
             level, message, hint = Level.WARN, str(error), "right before the first start; else see ORDERING_DATA_DIR"
+        case container.OlderSchema(convertible=True):
+            level, message, hint = Level.WARN, str(error), "releases before this one cannot use it afterwards"
+        case container.OlderSchema() | container.NewerSchema():
+            message, hint = str(error), ""  # it says what to do, and no copy of the file would help
         case BrokerUnavailable() | StoreUnavailable():
             message = error.reason
         case Refused() | OrderingError() | Failure() | LogChanged():
