@@ -21,6 +21,7 @@ from ordering.adapters.sqlite.log import SqlitePublisher
 from ordering.adapters.sqlite.views import SqliteViews
 from ordering.adapters.system import SystemRuntime
 from ordering.application.framing import frame
+from ordering.application.rebuild import RebuildLimits
 from tests.e2e.running import PATIENCE, System, command, environment, running, until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -138,6 +139,24 @@ def test_a_killed_rebuild_goes_on_and_names_what_was_changed_by_hand(system: Sys
     assert system.call("GET", f"{system.order}/health/ready")[0] == 200
     assert system.stop() == 0
     assert rebuild(data, "--verify-only")[0] == 0  # without any service
+
+
+@pytest.mark.parametrize("away", ["database", "log"])
+def test_what_is_away_before_a_rebuild_has_begun_is_told_at_once(away: str, tmp_path: Path) -> None:
+    """As by every other command; only one that is under way waits for it, half a minute."""
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    if away == "database":
+        cluster = {"ORDERING_MODE": "cluster", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+        urls = {"SCHEMA_REGISTRY_URL": "http://127.0.0.1:1", "DATABASE_URL": "postgresql://someone:x@127.0.0.1:1/none"}
+        env = environment(data, **cluster, **urls)
+    else:
+        anyio.run(SqliteViews.open(data / "view.db").close)
+        env = environment(data)
+    ended = command("rebuild", env=env, seconds=RebuildLimits().patience_seconds)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    other = ["dlq", "list"] if away == "database" else ["tail", "--no-follow"]
+    assert ended.stderr == command(*other, env=env).stderr
 
 
 def test_one_rebuild_at_a_time_and_none_of_another_log(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from ordering.application.failures import (
 )
 from ordering.application.generations import Difference, GenerationsFound, Phase, Progress, RebuildReport
 from ordering.application.messages import Changes, DeadReason, HeldRecord, LogIdentity
-from ordering.application.patience import Patience
+from ordering.application.patience import Patience, Waits, nobody_waits
 from ordering.application.ports import EventDecoder, Generations, ProjectionStore, Runtime, WholeLog
 from ordering.application.project_batches import BatchProjector
 from ordering.application.projection import project
@@ -81,13 +81,14 @@ class Rebuild:
         *,
         told: Callable[[Progress], None],
         found: Callable[[Difference], None],
+        waits: Waits = nobody_waits,
         limits: RebuildLimits | None = None,
     ) -> None:
         self._log, self._live, self._generations = log, live, generations
         self._decoder = DecisiveDecoder(decoder, generations, topic)
         self._runtime, self._topic, self._told, self._found = runtime, topic, told, found
         self._limits = limits or RebuildLimits()
-        self._patiently = Patience(runtime, self._limits.patience_seconds, self._limits.pause_seconds)
+        self._patiently = Patience(runtime, self._limits.patience_seconds, self._limits.pause_seconds, waits)
         self._feed = ReadUpTo(log)
         self._astray = True
         """Whether the feed may not stand where the new generation does."""

@@ -130,6 +130,8 @@ class RebuildBench:
         self.source = MemorySource(self.log, "rebuild", runtime.now)
         self.differences: list[Difference] = []
         self.progress: list[Progress] = []
+        self.waited: list[tuple[str, int]] = []
+        """What a rebuild said it waits for, and for how many seconds more."""
 
     def append(self, *texts: str) -> None:
         """Records whose key is the text's first word after ``bad`` or ``new``, up to the colon."""
@@ -172,7 +174,8 @@ class RebuildBench:
             Fated(self.rebuilding_decoder, fate),  # type: ignore[arg-type]
             Fated(self.views, fate),  # type: ignore[arg-type]
             Fated(generations, fate),  # type: ignore[arg-type]
-            self.runtime, TOPIC, told=self.progress.append, found=self.differences.append, limits=limits,
+            self.runtime, TOPIC, told=self.progress.append, found=self.differences.append,
+            waits=lambda reason, seconds: self.waited.append((reason, round(seconds))), limits=limits,
         )  # fmt: skip
         try:
             return await rebuild.run(Wishes(**wishes))

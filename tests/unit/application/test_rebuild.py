@@ -468,11 +468,13 @@ async def test_a_generation_begun_from_another_log_is_begun_again(bench: Rebuild
 
 
 async def test_a_log_that_is_away_for_a_while_is_waited_for(filled: RebuildBench) -> None:
-    """And one that stays away is said; what was filled stays."""
+    """Which is told once, if it takes longer than a moment; and one that stays away is said; what was filled stays."""
     source = filled.log.begins  # the bench makes a source for each rebuild: what it reads is what fails
     assert source == {}
-    fate = Outage(filled.runtime, seconds=20)
-    assert (await filled.rebuild(fate)).flipped
+    assert (await filled.rebuild(Outage(filled.runtime, seconds=1))).flipped
+    assert filled.waited == []
+    assert (await filled.rebuild(Outage(filled.runtime, seconds=20))).flipped
+    assert filled.waited == [("all brokers down", 28)]
     with pytest.raises(BrokerUnavailable, match="all brokers down"):
         await filled.rebuild(Outage(filled.runtime, seconds=60))
     report = await filled.rebuild()

@@ -24,12 +24,14 @@ def test_a_bar_shows_how_many_how_fast_and_how_long_in_eighty_columns(monkeypatc
     monkeypatch.setenv("TERM", "xterm")
     shown, now = Terminal(), 0.0
     with progress(shown, lambda: now) as told:
+        told.waits("[the database] is away", 28.0)
         for phase in Phase:
             for done in range(0, 1_000_000_001, 500_000_000):
                 now += 500
                 told(Progress(phase, done, 1_000_000_000))
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", shown.getvalue())
 
+    assert "waiting: [the database] is away (it is asked again for 28 s)" in last
     assert "…" not in last
     assert "1,000,000,000 of 1,000,000,000 events, 1,000,000/s" in last
     assert re.search(r"\d:\d\d:\d\d", last)
@@ -59,9 +61,11 @@ def test_where_nobody_watches_a_phase_has_a_line(capsys: pytest.CaptureFixture[s
     with progress(shown) as told:
         told(Progress(Phase.FILLING, 0, 10))
         told(Progress(Phase.FILLING, 10, 10))
+        told.waits("the database is away", 28.0)
         told(Progress(Phase.FLIPPING, 0, None))
     lines = shown.getvalue().splitlines()
 
-    assert re.fullmatch(r"filling the new generation: 10 of 10 events, [\d,]+/s", lines[0])
-    assert lines[1:] == ["exchanging them"]
+    assert lines[0] == "waiting: the database is away (it is asked again for 28 s)"
+    assert re.fullmatch(r"filling the new generation: 10 of 10 events, [\d,]+/s", lines[1])
+    assert lines[2:] == ["exchanging them"]
     assert capsys.readouterr() == ("", "")

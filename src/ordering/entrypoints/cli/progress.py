@@ -4,11 +4,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
 from ordering.application.generations import Phase, Progress
 
-Told = Callable[[Progress], None]
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+
+class Told(Protocol):
+    """Whom a long command tells about itself."""
+
+    def __call__(self, one: Progress) -> None:
+        """How far it is; as often as one likes."""
+
+    def waits(self, reason: str, seconds: float) -> None:
+        """Why it is no further, and for how many seconds it tries again."""
+
 
 LINE_SECONDS: Final = 5.0
 _BAR_WIDTH: Final = 12
@@ -39,17 +52,26 @@ def _bars(stream: TextIO, clock: Callable[[], float]) -> Iterator[Told]:
     # What is printed meanwhile goes above the bars, but only where it would have gone to a terminal anyway.
     both = sys.stdout.isatty()
     with Bars(*columns, console=Console(file=stream), redirect_stdout=both, get_time=clock) as bars:
-        tasks = {}
-        meters: dict[Phase, Meter] = {}
+        yield _Terminal(bars, clock)
 
-        def told(one: Progress) -> None:
-            if one.phase not in tasks:
-                tasks[one.phase] = bars.add_task(one.phase.split()[0], told="")
-                meters[one.phase] = Meter(clock)
-            text = meters[one.phase].text(one, with_end=False)
-            bars.update(tasks[one.phase], completed=one.done, total=one.total, told=text)
 
-        yield told
+class _Terminal:
+    """A bar for each phase; what else is to be told goes above them."""
+
+    def __init__(self, bars: "RichProgress", clock: Callable[[], float]) -> None:
+        self._bars, self._clock = bars, clock
+        self._tasks: dict[Phase, TaskID] = {}
+        self._meters: dict[Phase, Meter] = {}
+
+    def __call__(self, one: Progress) -> None:
+        if one.phase not in self._tasks:
+            self._tasks[one.phase] = self._bars.add_task(one.phase.split()[0], told="")
+            self._meters[one.phase] = Meter(self._clock)
+        text = self._meters[one.phase].text(one, with_end=False)
+        self._bars.update(self._tasks[one.phase], completed=one.done, total=one.total, told=text)
+
+    def waits(self, reason: str, seconds: float) -> None:
+        self._bars.console.print(_waiting(reason, seconds), markup=False, highlight=False)
 
 
 class Meter:
@@ -92,6 +114,9 @@ class Lines:
             self._print(one, with_end=True)
         self._last = one
 
+    def waits(self, reason: str, seconds: float) -> None:
+        print(_waiting(reason, seconds), file=self._stream, flush=True)
+
     def end(self) -> None:
         """The last word on the phase that was under way."""
         if self._last is not None:
@@ -101,3 +126,7 @@ class Lines:
     def _print(self, one: Progress, *, with_end: bool) -> None:
         told = self._meter.text(one, with_end=with_end)
         print(f"{one.phase}{': ' if told else ''}{told}", file=self._stream, flush=True)
+
+
+def _waiting(reason: str, seconds: float) -> str:
+    return f"waiting: {reason} (it is asked again for {seconds:.0f} s)"

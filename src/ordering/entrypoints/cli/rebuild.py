@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from ordering.application.generations import Difference, Kind, Progress, RebuildReport
+from ordering.application.generations import Difference, Kind, RebuildReport
 from ordering.application.messages import Encoded, Place, Record
 from ordering.application.rebuild import Wishes
 from ordering.entrypoints.cli import output as out
-from ordering.entrypoints.cli.progress import progress
+from ordering.entrypoints.cli.progress import Told, progress
 from ordering.entrypoints.cli.tools import Tools, use
 
 DIFFERS: Final = 3
@@ -20,8 +20,9 @@ def rebuild(wishes: Wishes, limit: int, output: out.Output) -> int:
     """Rebuild or verify, and print what differed; 0, or 3 when ``--verify-only`` found a difference."""
 
     async def work(tools: Tools) -> int:
+        await tools.require_answers()
         with _told(limit, output) as (told, found):
-            report = await tools.rebuild(told, found).run(wishes)
+            report = await tools.rebuild(told, found, told.waits).run(wishes)
         _print(report, wishes, output)
         return DIFFERS if wishes.verify_only and not report.is_equal else 0
 
@@ -33,7 +34,7 @@ def rebuild(wishes: Wishes, limit: int, output: out.Output) -> int:
 
 
 @contextmanager
-def _told(limit: int, output: out.Output) -> Iterator[tuple[Callable[[Progress], None], Callable[[Difference], None]]]:
+def _told(limit: int, output: out.Output) -> Iterator[tuple[Told, Callable[[Difference], None]]]:
     """Where progress goes, and the first differences; the others are only counted."""
     left = limit
     with progress(sys.stderr) as told:

@@ -13,6 +13,7 @@ from ordering.adapters.system import SystemRuntime
 from ordering.application.compare_log import Reconciler
 from ordering.application.dead_letters import HeldRecords
 from ordering.application.generations import Difference, Progress
+from ordering.application.patience import Waits, nobody_waits
 from ordering.application.ports import EventDecoder, WholeLog
 from ordering.application.rebuild import Rebuild
 from ordering.entrypoints.container import embedded
@@ -94,7 +95,15 @@ class Tools:
         """Release and discard."""
         return HeldRecords(self.views, self.decoder, self._runtime, self.settings.topic)
 
-    def rebuild(self, told: Callable[[Progress], None], found: Callable[[Difference], None]) -> Rebuild:
+    async def require_answers(self) -> None:
+        """Ask read model and log once: what is away before a rebuild has begun is told at once, as every command does
+        it; only a rebuild that is under way waits. Raises StoreUnavailable, BrokerUnavailable, LogChanged, Refused."""
+        await self.views.identity(self.settings.topic)
+        await self.source.identity()
+
+    def rebuild(
+        self, told: Callable[[Progress], None], found: Callable[[Difference], None], waits: Waits = nobody_waits
+    ) -> Rebuild:
         """The read model from the log once more."""
         return Rebuild(
             self.source,
@@ -105,6 +114,7 @@ class Tools:
             self.settings.topic,
             told=told,
             found=found,
+            waits=waits,
         )
 
     @cached_property
