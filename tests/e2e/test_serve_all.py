@@ -134,6 +134,16 @@ def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
     assert "ORDER_API_PORT" in ended.stderr
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "nobody.invalid", "a" * 70])
+def test_an_address_of_nobody_here_is_one_clear_line(host: str, tmp_path: Path) -> None:
+    """Another machine's, an unknown name, and one that no name server could be asked for: another port is no help."""
+    ended = command("serve", "cart", env=environment(tmp_path / "data", API_HOST=host))
+
+    assert ended.returncode == 1
+    assert len(ended.stderr.splitlines()) == 1
+    assert "API_HOST chooses another address" in ended.stderr
+
+
 def test_one_port_for_two_services_is_refused(tmp_path: Path) -> None:
     """The message names both settings that work."""
     env = environment(tmp_path / "data", API_PORT="8123", CART_API_PORT="", ORDER_API_PORT="")

@@ -227,6 +227,8 @@ async def test_people_are_told_in_one_line_without_secrets_why_there_is_no_datab
         databases.server.url("absent"): "no such database",
         "nonsense s3cret": "address is not understood",
         url.replace(f":{databases.server.port}", ":s3cret"): "address is not understood",
+        url.replace(f":{databases.server.port}", ":99999"): "address is not understood",
+        url.replace("@", "@s3cret.invalid,,"): "address is not understood",
     }
     for address, reason in lasting.items():
         with pytest.raises(Refused, match=reason) as refused:

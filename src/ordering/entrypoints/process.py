@@ -4,6 +4,7 @@ Everything here happens before stores are opened, so that a start that cannot su
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import resource
@@ -61,10 +62,12 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name that no name server could be asked for is no OSError
         listener.close()
-        reason = (error.strerror or str(error)).lower()
-        raise StartupError(f"cannot listen on {host} port {port}: {reason} ({setting} chooses another port)") from None
+        reason = ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower()
+        taken = isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EADDRINUSE
+        remedy = f"{setting} chooses another port" if taken else "API_HOST chooses another address"
+        raise StartupError(f"cannot listen on {host} port {port}: {reason} ({remedy})") from None
     listener.setblocking(False)
     return listener
 

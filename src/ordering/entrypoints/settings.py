@@ -17,6 +17,7 @@ import attrs
 from ordering.application.outage_gate import OutagePolicy
 from ordering.domain.currencies import CURRENCIES
 from ordering.entrypoints.kill_points import KillAt, kill_point
+from ordering.entrypoints.settings_addresses import DATABASE_RULE, hosts, is_database, origins
 from ordering.entrypoints.settings_cluster import SASL_NAMES, ClusterSettings, setting
 from ordering.entrypoints.settings_values import (
     DEFAULT,
@@ -32,7 +33,6 @@ from ordering.entrypoints.settings_values import (
     read,
     real,
     text,
-    text_list,
     whole,
 )
 
@@ -189,10 +189,10 @@ class Settings(ClusterSettings):
         "ORDERING_SHUTDOWN_SECONDS", real(0.1, 600), 3.0, "how long a stop may take to finish and publish"
     )
     cors_origins: tuple[str, ...] = setting(
-        "ORDERING_CORS_ORIGINS", text_list(), (), "origins that browsers may call from; none: closed"
+        "ORDERING_CORS_ORIGINS", origins(), (), "origins that browsers may call from; none: closed"
     )
     allowed_hosts: tuple[str, ...] = setting(
-        "ORDERING_ALLOWED_HOSTS", text_list(), (), "Host headers that are answered; none: any"
+        "ORDERING_ALLOWED_HOSTS", hosts(), (), "Host headers that are answered; none: any"
     )
     log_level: LogLevel = setting(
         "ORDERING_LOG_LEVEL", choice(LogLevel), LogLevel.INFO, "the least severe level that is logged"
@@ -318,9 +318,6 @@ def _missing(settings: Settings, sources: Mapping[str, str]) -> Iterator[tuple[s
     for name in ("kafka_bootstrap_servers", "schema_registry_url"):
         if not getattr(settings, name):
             yield name, f"is needed with {asked}"
-    url = settings.schema_registry_url
-    if url and not url.startswith(("http://", "https://")):
-        yield "schema_registry_url", "must be http://host:port/path or https://host:port/path"
     if "SASL" in settings.kafka_security_protocol and not settings.kafka_sasl_mechanism:
         yield "kafka_sasl_mechanism", f"is needed with KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol}"
     for name in SASL_NAMES:
@@ -333,7 +330,9 @@ def _missing(settings: Settings, sources: Mapping[str, str]) -> Iterator[tuple[s
 
 def _database_problem(url: str, *, cluster: bool) -> str | None:
     if url.startswith(_POSTGRES):
-        return None if cluster else "PostgreSQL cannot be used in embedded mode"
+        if not cluster:
+            return "PostgreSQL cannot be used in embedded mode, only with ORDERING_MODE=cluster"
+        return None if is_database(url) else DATABASE_RULE
     if not url.startswith(_SQLITE) or not url.removeprefix(_SQLITE):
         others = ", or postgresql://user:password@host:port/database" if cluster else ""
         return f"must be sqlite:///folder (sqlite:////folder for an absolute path){others}"

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import attrs
 
+from ordering.entrypoints.settings_addresses import brokers, web_address
 from ordering.entrypoints.settings_values import Kind, Option, Secret, choice, flag, text, text_list, whole
 
 
@@ -45,7 +46,7 @@ class ClusterSettings:
     """Where Kafka and the registry are, and how to talk to them."""
 
     kafka_bootstrap_servers: str | None = setting(
-        "KAFKA_BOOTSTRAP_SERVERS", text(), None, "Kafka brokers, `host:port` separated by commas (cluster mode)"
+        "KAFKA_BOOTSTRAP_SERVERS", brokers(), None, "Kafka brokers, `host:port` separated by commas (cluster mode)"
     )
     kafka_replication: int = setting(
         "KAFKA_REPLICATION", whole(1, 15), 1, "`topics ensure`: replicas of a new topic; 3 in production"
@@ -96,7 +97,7 @@ class ClusterSettings:
     )
     schema_registry_url: str | None = setting(
         "SCHEMA_REGISTRY_URL",
-        text(),
+        web_address(),
         None,
         "Confluent-compatible schema registry with its base path (cluster mode)",
         secret=Secret.CREDENTIALS,

@@ -122,6 +122,15 @@ def test_all_faults_come_at_once_with_name_value_and_source() -> None:
         ("KAFKA_GROUP_PROTOCOL", "kip-848"),
         ("KAFKA_REPLICATION", "0"),
         ("SCHEMA_REGISTRY_AUTO_REGISTER", "maybe"),
+        ("SCHEMA_REGISTRY_URL", "registry:8081"),
+        ("SCHEMA_REGISTRY_URL", "http://"),
+        ("SCHEMA_REGISTRY_URL", "http://registry:99999"),
+        ("SCHEMA_REGISTRY_URL", "http://registry/?subject=x"),
+        ("ORDERING_CORS_ORIGINS", "shop.example"),
+        ("ORDERING_CORS_ORIGINS", "https://shop.example/"),
+        ("ORDERING_ALLOWED_HOSTS", "https://shop.example"),
+        ("ORDERING_ALLOWED_HOSTS", "shop.example:8000"),
+        ("ORDERING_ALLOWED_HOSTS", "*"),
     ],
 )
 def test_a_bad_value_is_refused_under_its_name(name: str, value: str) -> None:
@@ -184,11 +193,62 @@ def test_postgresql_belongs_to_the_cluster_mode() -> None:
     both = load(CLUSTER | {"DATABASE_URL": url}).settings
     mixed = load(CLUSTER | {"DATABASE_URL": url, "CART_DATABASE_URL": "sqlite:///stores"}).settings
 
-    assert fault.message == "PostgreSQL cannot be used in embedded mode"
+    assert fault.message == "PostgreSQL cannot be used in embedded mode, only with ORDERING_MODE=cluster"
     assert (both.cart_database, both.order_database, both.uses_files) == (url, url, False)
     assert (mixed.cart_database, mixed.cart_dir, mixed.order_database) == (None, Path("stores"), url)
     assert mixed.uses_files
     assert load(CLUSTER).settings.uses_files
+
+
+@pytest.mark.parametrize(
+    "servers", ["broker:99999", "broker:0", "broker:x", "a b", ":9092", ":::", "[::1", ",", "a:9092;b:9092", "a:9092/x"]
+)
+def test_brokers_that_nobody_could_reach_are_refused(servers: str) -> None:
+    """librdkafka takes them: port 99999 would be another one."""
+    (fault,) = faults_of(CLUSTER | {"KAFKA_BOOTSTRAP_SERVERS": servers})
+
+    assert fault.name == "KAFKA_BOOTSTRAP_SERVERS"
+    assert "host:port" in fault.message
+
+
+@pytest.mark.parametrize(
+    "servers", ["broker", "broker:9092", "a:9092, b_2:9093,", "[::1]:9092", "10.0.0.1:65535", "SASL_SSL://a.b-c:9092"]
+)
+def test_brokers_as_librdkafka_takes_them_are_taken(servers: str) -> None:
+    """Names, addresses of both families, several of them."""
+    assert load(CLUSTER | {"KAFKA_BOOTSTRAP_SERVERS": servers}).settings.kafka_bootstrap_servers == servers
+
+
+@pytest.mark.parametrize("place", ["db:99999", "db:0", "db:x", "[::1", "a,,b", "u:p#ss@db", "u:p/ss@db:5432", "a b"])
+def test_a_database_that_nobody_could_reach_is_refused(place: str) -> None:
+    """The driver fails on some of them in ways of its own."""
+    (fault,) = faults_of(CLUSTER | {"DATABASE_URL": f"postgresql://{place}/orders"})
+
+    assert fault.name == "DATABASE_URL"
+    assert "postgresql://user:password@host:port/database" in fault.message
+
+
+@pytest.mark.parametrize(
+    "place", ["", "db", "db:5432", ":5432", "a:5432,b:5433", "u:p%23ss@[::1]:5432", "bob:hunter2@%2Frun%2Fpostgresql"]
+)
+def test_a_database_as_the_driver_takes_it_is_taken(place: str) -> None:
+    """Several hosts, sockets, and none: PGHOST or this machine."""
+    url = f"postgresql://{place}/orders?sslmode=require"
+
+    assert load(CLUSTER | {"DATABASE_URL": url}).settings.cart_database == url
+
+
+def test_origins_and_hosts_as_browsers_send_them_are_taken() -> None:
+    """Whole origins, also any and none; hosts without a port."""
+    settings = load(
+        {
+            "ORDERING_CORS_ORIGINS": "https://*.shop.example, http://localhost:3000, null, *",
+            "ORDERING_ALLOWED_HOSTS": "shop.example,[::1], 10.0.0.1",
+        }
+    ).settings
+
+    assert settings.cors_origins == ("https://*.shop.example", "http://localhost:3000", "null", "*")
+    assert settings.allowed_hosts == ("shop.example", "[::1]", "10.0.0.1")
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def raise_refused(error: BaseException) -> NoReturn:
         raise Unusable(reason_of(error)) from error
     if isinstance(error, asyncpg.PostgresError | asyncpg.InternalClientError | OSError):
         raise StoreUnavailable(reason_of(error)) from error
-    if isinstance(error, asyncpg.InterfaceError | ValueError):
+    if isinstance(error, asyncpg.InterfaceError | ValueError | IndexError | OverflowError):  # the driver's parser
         raise Unusable("the database's address is not understood") from error
     raise error
 
