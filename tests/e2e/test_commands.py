@@ -167,6 +167,7 @@ def test_empty_lists_are_not_errors(system: System) -> None:
     assert command("outbox", "list", env=env).stdout.startswith("the outbox is empty")
     assert command("dlq", "list", env=env).stdout == "no dead letters\n"
     assert command("outbox", "retry", "--all", env=env).stdout.startswith("0 parked orders")
+    assert command("outbox", "retry", "unknown", env=env).stdout == "nothing of unknown is parked\n"
     assert lines(system, "outbox", "list") == lines(system, "dlq", "list") == []
 
 

@@ -60,6 +60,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         ["dlq", "list", "--limit", "1000001"],
         ["rebuild", "--limit-report", "-1"],
         ["rebuild", "--verify"],
+        ["dlq", "release", "1/7"],
     ],
 )
 def test_a_wrong_call_is_one_line_and_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,6 +71,25 @@ def test_a_wrong_call_is_one_line_and_exit_2(arguments: list[str], capsys: pytes
     assert printed.out == ""
     assert len(printed.err.splitlines()) == 1
     assert printed.err.startswith("ordering: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["orders", "show"], "`ordering orders show` needs ORDER-ID: The order's id."),
+        (["backup"], "`ordering backup` needs FOLDER: A folder that does not exist yet."),
+        (["demo", "fast", "x"], "`ordering demo` does not take: fast x"),
+        (["serve", "all", "x"], "`ordering serve all` does not take: x"),
+        (["tail", "--order"], 'Command "tail" parameter --order requires an argument.'),
+    ],
+)
+def test_a_wrong_call_names_the_command_and_the_argument(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the command's help names them."""
+    assert main(arguments) == 2
+
+    assert capsys.readouterr().err == f"ordering: {told}\n"
 
 
 @pytest.mark.parametrize(

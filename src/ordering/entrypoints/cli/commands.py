@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnusedCliTokensError
 from cyclopts.validators import Number
 
 from ordering.entrypoints.cli.documents import asyncapi, lifecycle, openapi
@@ -55,10 +55,22 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = app(list(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        sys.stderr.write(f"ordering: {error}\n")
+        sys.stderr.write(f"ordering: {_told(error)}\n")
         return 2
     print(end="", flush=True)  # sys.stdout is None where somebody has closed it
     return result if isinstance(result, int) else 0
+
+
+def _told(error: CycloptsError) -> str:
+    """What is wrong with the call, in words that the command's help uses as well."""
+    command = " ".join(("ordering", *(error.command_chain or ())))
+    if isinstance(error, UnusedCliTokensError):
+        return f"`{command}` does not take: {' '.join(error.unused_tokens or ())}"
+    argument = error.argument
+    if isinstance(error, MissingArgumentError) and argument and argument.field_info.is_positional:
+        name = argument.name.removeprefix("--").upper()
+        return f"`{command}` needs {name}: {argument.parameter.help}"
+    return str(error)
 
 
 # Serving takes no options, so `cli.main` starts it without this module; what is here is its help.
@@ -209,7 +221,7 @@ def dlq_list(*, limit: Limit = 100, output: OutputOption = "table") -> int:
 
 @dlq.command(name="show")
 def dlq_show(order_id: OrderOrPlace, *, output: OutputOption = "table") -> int:
-    """Show an order's held records, with their bytes."""
+    """Show an order's held records, the first 1,000 of them, with their bytes."""
     from ordering.entrypoints.cli.dlq import show
 
     return show(order_id, output)

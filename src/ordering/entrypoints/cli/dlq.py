@@ -7,6 +7,7 @@ from ordering.application.dead_letters import Released
 from ordering.application.messages import HeldRecord
 from ordering.entrypoints.cli import output as out
 from ordering.entrypoints.cli.tools import Tools, use
+from ordering.entrypoints.process import CalledWrongly
 
 
 def list_letters(limit: int, output: out.Output) -> int:
@@ -40,7 +41,9 @@ def show(order_id: str, output: out.Output) -> int:
 
 
 def release(order_id: str, output: out.Output, *, dry_run: bool) -> int:
-    """Apply an order's held records in order."""
+    """Apply an order's held records in order. A record without an order has nowhere to go: CalledWrongly."""
+    if _place(order_id) is not None:
+        raise CalledWrongly(f"{order_id} is the place of a record that belongs to no order: `dlq discard` drops it")
 
     async def work(tools: Tools) -> int:
         return _report(order_id, await tools.held.release(order_id, dry_run=dry_run), output, dry_run=dry_run)

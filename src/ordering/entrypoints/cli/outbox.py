@@ -25,8 +25,11 @@ def retry(order_id: str | None, *, every: bool) -> int:
 
     async def work(tools: Tools) -> int:
         count = await tools.store.retry(order_id)
+        if order_id is not None and not count:
+            print(f"nothing of {out.cell(order_id)} is parked")
+            return 1
         print(f"{count} parked {'order' if count == 1 else 'orders'} will be published again")
-        return 0 if count or every else 1
+        return 0
 
     return use(work)
 
