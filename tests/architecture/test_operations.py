@@ -60,7 +60,7 @@ def test_every_cause_is_explained() -> None:
 
 def test_every_alarm_that_the_code_logs_is_explained_and_counted() -> None:
     """The three lists are one: what the code says, what the table declares, what the page explains."""
-    said = {*reported("alarmed", "failed"), "request.failed"}
+    said = {*reported("alarmed", "failed"), "request.failed", "service.refused"}
 
     assert said == set(table.ALARMS)
     assert said == first_column("Alarms in the log")

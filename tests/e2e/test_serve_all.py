@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -114,12 +115,17 @@ def test_a_second_start_on_the_same_folder_is_refused(system: System) -> None:
 
 @pytest.mark.parametrize("part", ["cart", "order"])
 def test_a_second_process_for_one_service_is_refused(system: System, part: str) -> None:
-    """Each file has one writing process."""
+    """Each file has one writing process. Why, is told once: to people in a plain line, or as JSON like every line."""
     second = command("serve", part, env=environment(system.data))
+    logging = command("serve", part, env=environment(system.data, ORDERING_LOG_FORMAT="json"))
 
-    assert second.returncode == 1
-    assert "in use" in second.stderr.splitlines()[-1]
-    assert "Traceback" not in second.stderr
+    assert (second.returncode, logging.returncode) == (1, 1)
+    (line,) = second.stderr.splitlines()
+    assert line.startswith("ordering: ")
+    assert "in use" in line
+    (logged,) = map(json.loads, logging.stderr.splitlines())
+    assert (logged["event"], logged["level"], logged["service"]) == ("service.refused", "error", part)
+    assert logged["reason"] == line.removeprefix("ordering: ")
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:

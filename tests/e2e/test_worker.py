@@ -15,11 +15,12 @@ import attrs
 import pytest
 import structlog
 
+from ordering.application.failures import Refused
 from ordering.entrypoints import container
-from ordering.entrypoints.observe import ServiceObserver
+from ordering.entrypoints.observe import ServiceObserver, configure_logging
 from ordering.entrypoints.process import listen
 from ordering.entrypoints.service import Service
-from ordering.entrypoints.settings import Settings
+from ordering.entrypoints.settings import LogFormat, LogLevel, Settings
 from ordering.entrypoints.worker import Worker
 from tests.http.stand_ins import StandIns
 
@@ -58,10 +59,12 @@ def service(history: list[str] | None = None, **changes: object) -> Service:
     return attrs.evolve(plain, **changes)
 
 
-def worker(of: Service, lifeline: int | None = None) -> tuple[Worker, socket.socket]:
+def worker(
+    of: Service, lifeline: int | None = None, observer: ServiceObserver | None = None
+) -> tuple[Worker, socket.socket]:
     """A worker on a free port."""
     listener = listen("127.0.0.1", 0, "API_PORT")
-    observer = ServiceObserver(structlog.wrap_logger(structlog.testing.ReturnLogger()))
+    observer = observer or ServiceObserver(structlog.wrap_logger(structlog.testing.ReturnLogger()))
     return Worker(of, Settings(shutdown_seconds=2.0), observer, listener, lifeline), listener
 
 
@@ -112,6 +115,32 @@ async def test_a_loop_that_ends_by_itself_ends_the_service(way: str) -> None:
 
     assert await made.run() == 1
     assert history == ["stop", "drain", "farewell", "close"]
+
+
+@pytest.mark.parametrize("alarmed", [True, False])
+async def test_a_loop_that_refuses_to_go_on_tells_its_reason_once(
+    alarmed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether it has raised an alarm about it itself or not; never below a warning."""
+    observer = ServiceObserver(configure_logging(LogLevel.INFO, LogFormat.JSON, "cart"))
+    reason = "the order store is older than the log"
+
+    async def refusing() -> None:
+        if alarmed:
+            observer.alarmed("store.behind_log", changes=1, reason=reason)
+        raise Refused(reason)
+
+    made, _ = worker(service(loops={"idle": for_ever, "relay": refusing}), observer=observer)
+
+    assert await made.run() == 1
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in lines if line["level"] != "info"] == [
+        "store.behind_log" if alarmed else "service.refused"
+    ]
+    assert [line["event"] for line in lines if reason in str(line)] == [
+        line["event"] for line in lines if line["level"] != "info"
+    ]
+    assert [line["reason"] for line in lines if line["event"] == "service.stopping"] == ["relay refuses to go on"]
 
 
 async def test_what_no_endpoint_sees_is_counted() -> None:

@@ -83,6 +83,8 @@ class ServiceObserver:
         """A request was answered: method, route, status, seconds, code of the problem document if it was refused."""
         self.serves: Final = self._figures.serves
         """A route exists: method, route, status of its success."""
+        self._reason: object = None
+        """What the last alarm gave as its reason."""
 
     def refused_unread(self, status: int, code: str) -> None:
         """A connection has answered by itself to what never became a request of any route."""
@@ -97,10 +99,17 @@ class ServiceObserver:
 
     def alarmed(self, what: str, **facts: object) -> None:
         self._figures.alarmed(what)
+        self._reason = facts.get("reason")
         self._logger.warning(what, **facts)
 
     def noted(self, what: str, **facts: object) -> None:
         self._logger.debug(what, **facts)
+
+    def refused(self, reason: str) -> None:
+        """The service must not start, or must not go on: told once, so not again after an alarm for that reason."""
+        if reason != self._reason:
+            self._figures.alarmed("service.refused")
+            self._logger.error("service.refused", reason=reason)
 
     def failed(self, what: str, error: BaseException) -> None:
         """Something ended that should not have: with its traceback, for whoever has to find out why."""

@@ -11,7 +11,7 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from typing import Any
 
 import uvloop
@@ -24,7 +24,7 @@ from ordering.entrypoints.observe import ServiceObserver, configure_logging
 from ordering.entrypoints.process import CalledWrongly, StartupError, allow_descriptors, listen
 from ordering.entrypoints.server import server_of
 from ordering.entrypoints.service import Service
-from ordering.entrypoints.settings import Settings, load
+from ordering.entrypoints.settings import LogFormat, Settings, load
 
 HTTP_SHARE = 0.5
 """How much of the time to stop requests in hand may take; storing and publishing them needs the rest."""
@@ -41,8 +41,18 @@ def serve(part: str, inherited: Sequence[str]) -> int:
     handed = _handed_over(inherited)
     settings = load(os.environ).settings
     os.umask(0o077)
-    listener = _listener(part, settings, handed.get("--listener"))
     observer = ServiceObserver(configure_logging(settings.log_level, settings.log_format, part), Part(part))
+    try:
+        return _serve(part, settings, observer, handed)
+    except StartupError as error:
+        if settings.log_format is not LogFormat.JSON or isinstance(error, CalledWrongly):
+            raise
+        observer.refused(str(error))  # whoever reads the log reads JSON, this line too
+        return 1
+
+
+def _serve(part: str, settings: Settings, observer: ServiceObserver, handed: Mapping[str, int]) -> int:
+    listener = _listener(part, settings, handed.get("--listener"))
     try:
         service = container.service(part, settings, observer)
     except (*container.REFUSALS, StoreUnavailable) as error:
@@ -226,7 +236,8 @@ class Worker:
         name, expected = task.get_name(), self._ending.is_set()
         error = None if task.cancelled() else task.exception()
         if isinstance(error, container.REFUSALS):
-            self.end(str(error), failed=True)
+            self._observer.refused(str(error))
+            self.end(f"{name} refuses to go on", failed=True)
             return
         if error is not None:
             self._observer.failed("loop.failed", error)

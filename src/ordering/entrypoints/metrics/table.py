@@ -84,6 +84,7 @@ ALARMS: Final[Mapping[str, frozenset[Part]]] = {
     "descriptors.few": BOTH,
     "kill_point.armed": BOTH,
     "kill_point.reached": BOTH,
+    "service.refused": BOTH,
     "request.failed": BOTH,
     "loop.failed": BOTH,
     "http.failed": BOTH,
