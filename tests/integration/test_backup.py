@@ -114,6 +114,18 @@ def test_a_backup_that_fails_leaves_nothing_in_the_way_of_the_next_one(tmp_path:
         assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+@pytest.mark.parametrize("lost", ["log-order-events.db", "cart.db"])
+async def test_a_backup_without_what_was_lost_is_none(tmp_path: Path, lost: str) -> None:
+    """Its rest could not be started after a restore, and the last good backup might be thrown away for it."""
+    async with system_of(EmbeddedBody(tmp_path / "data")) as system:
+        await placed(system, "a")
+    (tmp_path / "data" / lost).unlink()
+
+    with pytest.raises(Refused, match=f"there is no .*{lost}, but there was one"):
+        list(container.back_up(settings(tmp_path / "data"), tmp_path / "copy"))
+    assert not (tmp_path / "copy").exists()
+
+
 def test_where_nothing_lies_in_files_a_backup_says_who_has_one(tmp_path: Path) -> None:
     """On PostgreSQL there is no file to wait for."""
     url = "postgresql://ordering@127.0.0.1:1/ordering"

@@ -102,6 +102,26 @@ async def test_a_log_that_is_gone_is_not_begun_anew(tmp_path: Path, observer: Se
     assert not log_path(tmp_path, settings.topic).exists()
 
 
+@pytest.mark.parametrize("left", ["nothing", "no -wal"])
+async def test_an_empty_log_is_a_lost_one(tmp_path: Path, observer: ServiceObserver, left: str) -> None:
+    """Cut off to nothing, or copied without its -wal while it was young: nor is it begun anew then."""
+    settings = Settings(data_dir=tmp_path)
+    store = SqliteOrderStore.open(tmp_path / "cart.db")
+    await store.partitions(settings.topic, 3)
+    await store.close()
+    path = log_path(tmp_path, settings.topic)
+    path.touch()
+    if left == "no -wal":
+        connection = apsw.Connection(str(path))
+        connection.pragma("journal_mode", "wal")
+        connection.close()
+    before = path.read_bytes()
+
+    with pytest.raises(Refused, match=r"there is nothing in .*, but there was"):
+        service("cart", settings, observer)
+    assert path.read_bytes() == before
+
+
 async def test_tools_do_not_invent_a_data_folder(tmp_path: Path) -> None:
     """Looking at a folder nobody served is a mistake to tell, not an empty answer."""
     tools = Tools(Settings(data_dir=tmp_path / "nothing"))

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import apsw
 
-from ordering.adapters.sqlite.database import Reader, Refused, Writer, open_writer
-from ordering.adapters.sqlite.errors import raise_refused
+from ordering.adapters.sqlite.database import Reader, Refused, Writer, open_reader, open_writer
+from ordering.adapters.sqlite.errors import NotSetUp, raise_refused
 from ordering.adapters.sqlite.rows import pack_headers, unpack_headers
 from ordering.application.failures import (
     BrokerUnavailable,
@@ -76,6 +76,20 @@ def log_path(folder: Path, topic: str) -> Path:
     if not _TOPIC.fullmatch(topic):
         raise Refused(f"{topic!r} cannot name a topic: 1 to 200 of A-Z a-z 0-9 . _ - are allowed")
     return folder / f"log-{topic}.db"
+
+
+def was_begun(path: Path) -> bool:
+    """Whether there is a log in the file, as far as a look without a trace tells. A copy made without the -wal of a
+    young log, and what ``truncate`` leaves of any, hold none."""
+    if not path.is_file() or not path.stat().st_size:  # beside an empty file SQLite throws a -wal away
+        return False
+    try:
+        open_reader(path, SCHEMA_VERSION).close()
+    except NotSetUp:
+        return Path(f"{path}-wal").exists()  # whoever opens the file sees what is in there
+    except Refused:
+        return True  # whoever opens it is told what is wrong with it
+    return True
 
 
 class SqlitePublisher:

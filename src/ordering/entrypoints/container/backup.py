@@ -17,7 +17,7 @@ import attrs
 
 from ordering.adapters.sqlite import backup, log, store, views
 from ordering.application.failures import Refused
-from ordering.entrypoints.container.embedded import CART_FILE, VIEW_FILE
+from ordering.entrypoints.container.embedded import CART_FILE, VIEW_FILE, refuse_lost_log, refuse_lost_order_store
 from ordering.entrypoints.settings import Mode, Settings
 
 ELSEWHERE: Final = "Kafka, the schema registry and PostgreSQL have backups of their own: see docs/operations.md"
@@ -37,7 +37,8 @@ class Copied:
 def back_up(settings: Settings, folder: Path, told: Told = lambda _done, _all: None) -> Iterator[Copied]:
     """Copy every file that the settings name into a new folder, which has its name once it is complete.
 
-    What lies in Kafka or PostgreSQL is not copied. Raises Refused.
+    What lies in Kafka or PostgreSQL is not copied. Raises Refused, also where the others show that a file is lost:
+    without its log an order store does not start again, nor the other way round.
     """
     if folder.exists():
         raise Refused(f"{folder} exists already: a backup goes into a new folder")
@@ -55,6 +56,9 @@ def back_up(settings: Settings, folder: Path, told: Told = lambda _done, _all: N
     there = [source for source in versions if source.is_file()]
     if not there:
         raise Refused(f"there is nothing to copy: no service has made a file in {settings.data_dir} yet")
+    if settings.effective_mode is Mode.EMBEDDED:
+        refuse_lost_order_store(settings)
+        refuse_lost_log(settings)
     part = folder.with_name(f"{folder.name}.part")
     _make(part)
     try:

@@ -7,7 +7,7 @@ from typing import Final
 from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.adapters.sqlite.database import open_reader
 from ordering.adapters.sqlite.log import SCHEMA_VERSION as LOG_VERSION
-from ordering.adapters.sqlite.log import SqlitePublisher, SqliteSource, log_path
+from ordering.adapters.sqlite.log import SqlitePublisher, SqliteSource, log_path, was_begun
 from ordering.adapters.sqlite.positions import SqlitePositions
 from ordering.adapters.sqlite.store import SqliteOrderStore, has_published_to
 from ordering.adapters.sqlite.views import SqliteViews
@@ -61,9 +61,7 @@ def order_store(settings: Settings, exits: AsyncExitStack) -> SqliteOrderStore:
 def event_log(settings: Settings, exits: AsyncExitStack) -> SqlitePublisher:
     """The service's own log: nobody else may write it. Raises Refused, also where a log was that is gone: in a new one
     every order's history would begin in its middle."""
-    path, journal = log_path(settings.log_dir, settings.topic), settings.cart_dir / CART_FILE
-    if not path.is_file() and has_published_to(journal, settings.topic):
-        raise _lost(path, journal)
+    refuse_lost_log(settings)
     return opened(exits, SqlitePublisher.open, settings.log_dir, settings.topic, settings.partitions)
 
 
@@ -101,9 +99,10 @@ def read_model_to_look_at(settings: Settings, exits: AsyncExitStack) -> SqliteVi
 
 def log_to_look_at(settings: Settings, exits: AsyncExitStack) -> SqliteSource:
     """The log, to be looked at without a trace. Raises NothingYet, Refused."""
-    path, journal = log_path(settings.log_dir, settings.topic), settings.cart_dir / CART_FILE
+    path = log_path(settings.log_dir, settings.topic)
+    refuse_lost_log(settings)
     if not path.is_file():
-        raise _lost(path, journal) if has_published_to(journal, settings.topic) else _nothing_yet(path, "cart")
+        raise _nothing_yet(path, "cart")
     open_reader(path, LOG_VERSION).close()  # what is wrong with the file is told as the start tells it
     return log_source(settings, exits, traceless=True)
 
@@ -117,13 +116,26 @@ class NothingYet(Refused):
     """The service that makes this file has not run yet."""
 
 
-def _order_store(settings: Settings) -> Path:
+def refuse_lost_log(settings: Settings) -> None:
+    """Raises Refused if the order store has published to a log that is not there any more."""
+    path, journal = log_path(settings.log_dir, settings.topic), settings.cart_dir / CART_FILE
+    if not was_begun(path) and has_published_to(journal, settings.topic):
+        raise _lost(path, journal)
+
+
+def refuse_lost_order_store(settings: Settings) -> None:
+    """Raises Refused if there is a log, and not the file that its events came from."""
     path, log = settings.cart_dir / CART_FILE, log_path(settings.log_dir, settings.topic)
-    if path.is_file():
-        return path
-    if settings.effective_mode is Mode.EMBEDDED and log.is_file():
+    if settings.effective_mode is Mode.EMBEDDED and log.is_file() and not path.is_file():
         raise _lost(path, log)
-    raise _nothing_yet(path, "cart")
+
+
+def _order_store(settings: Settings) -> Path:
+    path = settings.cart_dir / CART_FILE
+    refuse_lost_order_store(settings)
+    if not path.is_file():
+        raise _nothing_yet(path, "cart")
+    return path
 
 
 def _read_model(settings: Settings) -> Path:
@@ -138,7 +150,8 @@ def _nothing_yet(path: Path, part: str) -> NothingYet:
 
 
 def _lost(path: Path, other: Path) -> Refused:
+    found = f"there is nothing in {path}, but there was" if path.is_file() else f"there is no {path}, but there was one"
     return Refused(
-        f"there is no {path}, but there was one, or {other.name} would not be as it is: it was lost, or moved. "
+        f"{found}, or {other.name} would not be as it is: it was lost, or moved. "
         "docs/operations.md tells how to go on (Backup and restore)"
     )
