@@ -61,6 +61,15 @@ async def test_settings_are_put_right_and_partitions_only_when_that_is_asked_for
     assert grown.differences == ("it has 6 partitions, not 2: Kafka cannot remove any",)
 
 
+async def test_no_more_copies_have_to_be_in_sync_than_there_are(broker: Topics) -> None:
+    """Else a topic takes nothing, or nothing without all of them; what was set so is put right."""
+    broker.create(TOPIC, 1, min_insync_replicas="2")
+    plan = await ensure(KafkaConnection(broker.bootstrap), TOPIC, 1, 3, dry_run=False)
+    assert "set min.insync.replicas from 2 to 1" in plan.changes
+    assert [line.split(":")[0] for line in plan.differences] == ["its replication is 1, not 3"]
+    assert (await ensure(KafkaConnection(broker.bootstrap), TOPIC, 1, 3, dry_run=True)).changes == ()
+
+
 async def test_what_the_broker_does_not_take_is_refused_in_one_line(broker: Topics) -> None:
     """Here: more copies than there are brokers."""
     with pytest.raises(Refused, match="the broker refuses: ") as refusal:

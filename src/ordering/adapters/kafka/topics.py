@@ -84,11 +84,13 @@ async def ensure(
     more partitions are added only with ``grow``, and there are never fewer. Raises BrokerUnavailable, Refused.
     """
     wanted = dict(_SETTINGS)
-    if replication > 1:
-        # One copy may be missing, and what is acknowledged is still in two places (or in the only one there is).
-        wanted[MIN_IN_SYNC] = str(max(1, replication - 1))
     async with _admin(connection) as admin:
         found = await _describe(admin, topic)
+        if replication > 1:
+            # One copy may be missing, and what is acknowledged is still in two places (or in the only one there is).
+            # Of a topic those copies count that it has: asked for more, it takes nothing (on older brokers), or takes
+            # nothing as soon as one broker is away.
+            wanted[MIN_IN_SYNC] = str(max(1, (found.replication if found else replication) - 1))
         if found is None:
             changes = [f"create topic {topic} with {partitions} partitions, replication {replication}"]
             changes += [f"set {name} to {value}" for name, value in wanted.items()]
@@ -116,13 +118,14 @@ async def _adjust(
         changes.append(f"add partitions: from {found.partitions} to {goal.partitions}")
     elif goal.partitions > found.partitions:
         differences.append(
-            f"it has {found.partitions} partitions, not {goal.partitions}: more are added only when that is asked for"
+            f"it has {found.partitions} partitions, not {goal.partitions}: `--grow` adds more, keys stay where they are"
         )
     elif goal.partitions < found.partitions:
         differences.append(f"it has {found.partitions} partitions, not {goal.partitions}: Kafka cannot remove any")
     if goal.replication != found.replication:
         differences.append(
-            f"its replication is {found.replication}, not {goal.replication}: reassign its partitions to change that"
+            f"its replication is {found.replication}, not {goal.replication}: reassign its partitions with Kafka's own "
+            f"tools, then run this again: {MIN_IN_SYNC} goes by the copies there are"
         )
     if not dry_run:
         if wrong:
