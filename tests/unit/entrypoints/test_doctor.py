@@ -465,7 +465,7 @@ def judged(state: TopicState) -> Iterator[tuple[str, str]]:
         (topic(replication=1, needed=1), "warn", "kept once"),
         (topic(needed=3), "warn", "needs all of its 3 copies"),
         (topic(needed=1), "warn", "only one of its 3 copies"),
-        (topic(replication=2, needed=3), "fail", "nothing can be written"),
+        (topic(replication=2, needed=3), "fail", "more than there can be"),
     ],
 )
 def test_a_topic_that_could_lose_or_refuse_events_is_told(state: TopicState, level: str, message: str) -> None:
