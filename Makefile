@@ -56,7 +56,7 @@ crash: install ## kill services again and again, count what was lost (MODE=embed
 	  $(if $(POINT),--point $(POINT)) $(if $(MUTANT),--mutant $(MUTANT)) $(ARGS)
 
 .PHONY: sim
-sim: install ## simulate seeds on all cores, or one in detail (SEEDS FROM, or SEED=n TRACE=1; MUTANT JOBS LEDGER=1)
+sim: install ## simulate seeds on two cores (JOBS), or one in detail (SEEDS FROM, or SEED=n TRACE=1; MUTANT JOBS LEDGER=1)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace),--seeds $(SEEDS) \
 	  --jobs $(JOBS) $(if $(FROM),--from $(FROM)) $(if $(LEDGER),--ledger)) $(if $(MUTANT),--mutant $(MUTANT))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import threading
@@ -97,6 +98,9 @@ def refused_and_reconciled(
     checked = run("restore", "check")
     assert checked.returncode == 1, checked.stderr
     assert "2 changes of 2 orders are not known to the order store: " in checked.stdout
+    *named, counts = [json.loads(line) for line in run("restore", "check", "--output", "json").stdout.splitlines()]
+    assert {(one["orderId"], one["found"]) for one in named} == {("later", "unknown"), ("kept", "unknown")}
+    assert (counts["changes"], counts["orders"], counts["dryRun"]) == (2, 2, True)
     mended = run("restore", "reconcile")
     assert mended.returncode == 0, mended.stderr
     assert "2 changes of 2 orders were adopted by the order store: " in mended.stdout

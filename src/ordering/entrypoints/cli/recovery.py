@@ -6,6 +6,12 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from ordering.entrypoints.cli.output import Output
+
+OutputOption = Annotated[
+    Output, Parameter(name="--output", help="For people, or one JSON object a line: every order, at last the counts.")
+]
+
 restore = App(name="restore", help="After a backup was put back: the order store and the log, compared.")
 
 
@@ -17,16 +23,16 @@ def backup(folder: Annotated[Path, Parameter(help="A folder that does not exist 
 
 
 @restore.command(name="check")
-def restore_check() -> int:
+def restore_check(*, output: OutputOption = "table") -> int:
     """Read the whole log and tell what the order store does not know; exit status 1 if there is anything."""
     from ordering.entrypoints.cli.reconcile import reconcile
 
-    return reconcile(dry_run=True)
+    return reconcile(output, dry_run=True)
 
 
 @restore.command(name="reconcile")
-def restore_reconcile() -> int:
+def restore_reconcile(*, output: OutputOption = "table") -> int:
     """Bring an order store that is older than the log up to it: orders and changes it lacks become its own."""
     from ordering.entrypoints.cli.reconcile import reconcile
 
-    return reconcile(dry_run=False)
+    return reconcile(output, dry_run=False)

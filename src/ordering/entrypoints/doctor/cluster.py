@@ -47,7 +47,9 @@ def topic_findings(topic: "TopicState", settings: Settings) -> Iterator[Finding]
 
 def _copies(name: str, copies: int, needed: int) -> Iterator[Finding]:
     if needed > copies:
-        message = f"{name} has {copies} copies and min.insync.replicas={needed}: more than there can be, nothing may be taken"
+        message = (
+            f"{name} has {copies} copies and min.insync.replicas={needed}: more than there can be, nothing may be taken"
+        )
         yield Finding(Level.FAIL, "topic", message, "lower min.insync.replicas, or add replicas")
     elif copies == 1:
         message = f"{name} is kept once: the loss of one broker's disk loses it"
