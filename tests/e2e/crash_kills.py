@@ -178,10 +178,12 @@ async def _ended(instance: Instance) -> float:
     """Wait until it has killed itself; when that was. One that lives on is killed."""
     assert instance.process is not None
     ended = asyncio.create_task(asyncio.to_thread(instance.process.wait))
-    await asyncio.wait([ended], timeout=REACH_SECONDS)
-    began = time.monotonic()
-    if not ended.done():
-        instance.kill()
+    try:
+        await asyncio.wait([ended], timeout=REACH_SECONDS)
+    finally:  # also when the run is ended meanwhile: the thread that waits would hold it up
+        began = time.monotonic()
+        if not ended.done():
+            instance.kill()
     status = await ended
     assert status == -signal.SIGKILL, f"{instance.name} ended with {status}:\n{instance.last_words()}"
     return began

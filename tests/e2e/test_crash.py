@@ -3,6 +3,11 @@ must catch. In full by `make crash`; on the cluster in tests/faults/test_crash.p
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,10 +15,12 @@ import pytest
 from ordering.entrypoints.kill_points import KillPoint
 from tests.e2e import crash, crash_mutants
 from tests.e2e.crash_system import embedded
+from tests.e2e.running import PATIENCE, alive, until
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 SEED = 20_261_126
+ROOT = Path(__file__).parents[2]
 
 
 def _holds(plan: crash.Plan) -> None:
@@ -32,6 +39,36 @@ def test_kills_at_random_moments_leave_five_zeros() -> None:
 def test_kills_at_every_point_leave_five_zeros_and_every_point_is_reached() -> None:
     """Between any two steps that a crash could tear apart."""
     _holds(crash.Plan(SEED, points=tuple(KillPoint)))
+
+
+def services_of(run: int) -> list[int]:
+    """Its processes that have become what they were started for."""
+    command = ["ps", "-A", "-o", "pid=,ppid=,args="]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in shown.splitlines()]
+    return [int(pid) for pid, parent, *words in rows if int(parent) == run and words[1:4:2] == ["-m", "serve"]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_ended_leaves_no_service(number: signal.Signals, tmp_path: Path) -> None:
+    """Whatever ends it, also what cannot be caught, and also a service that stands still at that moment. What can be
+    caught leaves no files either."""
+    command = [sys.executable, "-m", "tests.e2e.crash", "--cycles", "1000000"]
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}) as run:
+        try:
+            until(lambda: len(services_of(run.pid)) == 2, "both services run")
+            begun = services_of(run.pid)
+            if number is signal.SIGKILL:
+                with contextlib.suppress(ProcessLookupError):  # it may be killed in this very moment
+                    os.kill(begun[-1], signal.SIGSTOP)
+            run.send_signal(number)
+            status = run.wait(PATIENCE)
+        finally:
+            run.kill()
+    until(lambda: not any(map(alive, begun)), "all of them have ended")
+    if number is signal.SIGTERM:
+        assert status == 128 + signal.SIGTERM
+        assert list(tmp_path.glob("ordering-*")) == []
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.services.processes import free_ports
+from tests.services.processes import Process, free_ports
 
 PATIENCE = 120.0
 """Seconds until something that must happen counts as not happening: generous, a loaded machine is no failure."""
@@ -55,19 +55,21 @@ class Instance:
         self._env = {**env, "API_PORT": str(self.port)}
         if pythonpath is not None:
             self._env["PYTHONPATH"] = str(pythonpath)
-        self.process: subprocess.Popen[bytes] | None = None
+        self._folder = folder
+        self.process: Process | None = None
 
     def start(self, *, wait: bool = True, **settings: str) -> Instance:
-        """Start it; with ``wait`` until it says that it is ready. ``settings`` are for this one life."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "serve", self.part],
-                env={**self._env, **settings},
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+        """Start it; with ``wait`` until it says that it is ready. ``settings`` are for this one life.
+
+        It ends with us, however we end, and even if it stands still then; the folder goes with it.
+        """
+        self.process = Process(
+            [sys.executable, "-m", self.module, "serve", self.part],
+            log=self.log,
+            folder=self._folder,
+            env={**self._env, **settings},
+            cwd=Path.cwd(),
+        )
         if wait:
             self.await_ready()
         return self
@@ -85,9 +87,7 @@ class Instance:
         deadline = time.monotonic() + PATIENCE
         while not self.is_ready():
             assert self.process is not None
-            assert self.process.poll() is None, (
-                f"{self.name} ended with {self.process.returncode}:\n{self.last_words()}"
-            )
+            assert not self.process.ended(), f"{self.name} ended with {self.process.status}:\n{self.last_words()}"
             assert time.monotonic() < deadline, f"{self.name} is not ready after {PATIENCE} s:\n{self.last_words()}"
             time.sleep(0.02)
 
@@ -131,10 +131,10 @@ class Instance:
         return self.log.read_text(errors="replace").count(text)
 
     def _signal(self, number: int) -> None:
-        self._running.send_signal(number)
+        self._running.send(number)
 
     @property
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> Process:
         assert self.process is not None, f"{self.name} does not run"
         return self.process
 

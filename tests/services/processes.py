@@ -69,7 +69,8 @@ class Process:
     """One running command in its own session.
 
     Until it is detached, it ends when this Python process ends, however that ends, and *folder* goes with it.
-    Its standard error, and its standard output unless *output* takes it, are appended to *log*. It reads *given*.
+    It works in *cwd*, or else in *folder*. Its standard error, and its standard output unless *output* takes it, are
+    appended to *log*. It reads *given*.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Process:
         user: str = "",
         output: IO[bytes] | None = None,
         given: IO[bytes] | None = None,
+        cwd: Path | None = None,
     ) -> None:
         self.log = log
         words = [str(word) for word in command]
@@ -94,7 +96,7 @@ class Process:
                     stdin=given or subprocess.DEVNULL,
                     stdout=output or said,
                     stderr=said,
-                    cwd=folder,
+                    cwd=cwd or folder,
                     env=env,
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,
@@ -107,7 +109,12 @@ class Process:
 
     def ended(self) -> bool:
         """Whether it has ended by itself or was ended."""
-        return self._popen.poll() is not None
+        return self.status is not None
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, once it has ended."""
+        return self._popen.poll()
 
     def send(self, number: int) -> None:
         """Send it a signal; nothing when it has ended."""

@@ -37,7 +37,7 @@ class Vitals:
         """As it is now; AssertionError with its last words if it has ended."""
         process = instance.process
         assert process is not None, f"{instance.name} does not run"
-        assert process.poll() is None, f"{instance.name} ended with {process.returncode}:\n{instance.last_words()}"
+        assert not process.ended(), f"{instance.name} ended with {process.status}:\n{instance.last_words()}"
         text = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
         told = dict(line.split(":", 1) for line in text.splitlines())
         rss, anonymous = (int(told[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon"))
