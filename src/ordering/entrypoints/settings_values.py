@@ -196,7 +196,7 @@ def _decimal(raw: str, least: float, most: float) -> Decimal:
         value = Decimal(raw)
     except InvalidOperation:
         raise ValueError(rule) from None
-    if not value.is_finite() or not least <= value <= most:
+    if not value.is_finite() or not Decimal(str(least)) <= value <= Decimal(str(most)):  # 0.1 is 0.1 and no float
         raise ValueError(rule)
     return value
 

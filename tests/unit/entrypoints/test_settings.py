@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 from ordering.entrypoints.settings import OPTIONS, LogLevel, Mode, Settings, both_ports, load
 from ordering.entrypoints.settings_values import Fault, SettingsError, mask
+
+NUMBERS = ("integer", "number", "decimal", "port")
+"""Kinds of settings that have a least and a greatest value."""
 
 
 def faults_of(environ: dict[str, str]) -> tuple[Fault, ...]:
@@ -41,6 +45,18 @@ def test_every_default_passes_its_own_rule() -> None:
     for option in OPTIONS.values():
         if option.default not in (None, ()) and option.prefix is None:
             assert option.kind.parse(option.shown(option.default)) == option.default, option.name
+
+
+@pytest.mark.parametrize("name", [option.name for option in OPTIONS.values() if option.kind.label in NUMBERS])
+def test_both_ends_of_a_range_can_be_set(name: str) -> None:
+    """What a refusal offers is taken, whatever it is as a binary fraction."""
+    rule = next(fault.message for fault in faults_of({name: "x"}) if fault.name == name)
+    ends = re.fullmatch(r"must be a (?:whole )?number from (\S+) to (\S+)", rule)
+    assert ends is not None
+    (option,) = (option for option in OPTIONS.values() if option.name == name)
+
+    for end in ends.groups():
+        assert float(str(option.kind.parse(end))) == float(end)
 
 
 def test_values_become_their_types() -> None:
