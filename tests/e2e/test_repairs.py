@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import apsw
 import pytest
 import structlog
 
@@ -74,6 +75,30 @@ def test_a_poisoned_order_is_shown_and_set_right(tmp_path: Path) -> None:
         assert status == 200
         assert answer["data"]["status"] == "confirmed"
         assert rows(data, "dlq", "list") == []
+
+
+def test_a_gap_that_people_open_is_told_to_them(tmp_path: Path) -> None:
+    """From which version to which, by what opened it and by what would; it is no failure."""
+    data = tmp_path / "data"
+    with running(data) as system:
+        assert system.place("gappy") == 201
+        for status in ("confirmed", "shipped"):
+            body = {"orderId": "gappy", "status": status}
+            assert system.call("PUT", f"{system.cart}/api/update-order", body)[0] == 200
+        assert system.stop() == 0
+    damaged = apsw.Connection(str(data / "log-order-events.db"))
+    damaged.execute("UPDATE records SET value = ? WHERE arrival = 2", (POISON,))
+    damaged.close()
+    for left in data.glob("view.db*"):  # it has read the log as it was
+        left.unlink()
+    with running(data) as system:
+        until(lambda: len(rows(data, "dlq", "show", "gappy")) == 2, "the damaged one and the next are held")
+        assert rows(data, "dlq", "discard", "gappy", "--dry-run")[0]["gaps"] == [{"from": 1, "to": 3}]
+        done = command("dlq", "discard", "gappy", env=environment(data))
+        assert system.stop() == 0
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "gappy: released 1, discarded 1\ngappy: a gap: it went from version 1 to 3\n"
 
 
 def test_releasing_what_cannot_be_read_yet_changes_nothing(tmp_path: Path) -> None:

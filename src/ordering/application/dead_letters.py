@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from ordering.application.failures import StalePosition, WriteRejected
-from ordering.application.messages import Changes, DeadReason, HeldRecord, Undecodable
+from ordering.application.messages import Changes, DeadReason, HeldRecord, Undecodable, ViewRow
 from ordering.application.ports import EventDecoder, ProjectionStore, Runtime
 from ordering.application.projection import Fold
 
@@ -25,12 +25,14 @@ def _nobody_listens(_counters: Mapping[str, int]) -> None:
 @attrs.frozen
 class Released:
     """What a release or discard did (or, on a dry run, would do): records that went into the read model or were
-    dropped, records still held, and why the first of those is."""
+    dropped, records still held, and why the first of those is. ``gaps`` are the version ranges (first, last) that it
+    jumped over: nobody but its caller hears of them."""
 
     released: int
     discarded: int
     still_held: int
     reason: str | None
+    gaps: tuple[tuple[int, int], ...] = ()
 
     def and_then(self, more: "Released") -> "Released":
         """Both together, the second after the first."""
@@ -39,6 +41,7 @@ class Released:
             self.discarded + more.discarded,
             more.still_held,
             more.reason,
+            self.gaps + more.gaps,
         )
 
 
@@ -137,7 +140,7 @@ class HeldRecords:
         if not dry_run and (changes.released or changes.held):
             await self._store.commit(changes)
             counted(changes.counters)
-        return Released(done - drop, drop, len(rest), reason)
+        return Released(done - drop, drop, len(rest), reason, _jumped(snapshot.rows[key], rows[0]))
 
     async def _fold_in_order(self, fold: Fold, letters: Sequence[HeldRecord], drop: int) -> int:
         """How many of the letters no longer need holding, the dropped ones included."""
@@ -146,3 +149,10 @@ class HeldRecords:
             if not fold.add(letter.record, event):
                 return drop + number
         return len(letters)
+
+
+def _jumped(before: ViewRow, after: ViewRow) -> tuple[tuple[int, int], ...]:
+    """The ranges that are missing now, and were not jumped over before: a gap opens above the version of its moment."""
+    if before.lineage is not after.lineage:  # the versions before were counted by us, and mean nothing any more
+        return after.missing
+    return tuple((first, last) for first, last in after.missing if first > before.version)

@@ -46,7 +46,7 @@ async def test_a_release_stops_at_what_is_still_no_event(bench: ReadBench) -> No
 
 async def test_a_discard_drops_the_first_and_releases_what_is_behind(bench: ReadBench) -> None:
     """The dropped version is a gap that everybody can see."""
-    assert await bench.held.discard("a") == Released(released=2, discarded=1, still_held=0, reason=None)
+    assert await bench.held.discard("a") == Released(2, discarded=1, still_held=0, reason=None, gaps=((2, 2),))
     row = bench.views.rows["a"]
     assert (row.version, row.events_applied, row.missing, row.held) == (4, 3, ((2, 2),), 0)
     assert bench.views.counters["gaps"] == 1
@@ -57,7 +57,7 @@ async def test_a_follower_that_turns_out_bad_is_held_for_its_own_reason(runtime:
     bench = ReadBench(runtime).start()
     bench.append("bad a:1", "a:2", "a:2:another", "a:3")
     await passing(1)
-    assert await bench.held.discard("a") == Released(released=1, discarded=1, still_held=2, reason="version-conflict")
+    assert await bench.held.discard("a") == Released(1, 1, still_held=2, reason="version-conflict", gaps=((1, 1),))
     assert await reasons(bench) == ["version-conflict", "parked"]
     assert bench.views.rows["a"].held == 2
     assert bench.views.rows["a"].version == 2
@@ -86,9 +86,24 @@ async def test_what_the_store_refuses_does_not_keep_what_is_before_it_from_a_dis
     bench.views.refuses = {b"a@3", b"a@4"}
     assert await bench.held.discard("a") == Released(0, 1, 2, "refused")
     bench.views.refuses = {b"a@4"}
-    assert await bench.held.release("a") == Released(1, 0, 1, "refused")
+    assert await bench.held.release("a") == Released(1, 0, 1, "refused", gaps=((2, 2),))
     assert await bench.held.discard("a") == Released(0, 1, 0, None)
     assert bench.views.rows["a"].version == 3
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+async def test_a_gap_is_told_once_however_many_transactions_it_takes(runtime: VirtualRuntime, most: int) -> None:
+    """The store refuses some of those that were parked: what is before them goes by itself, the rest is held."""
+    bench = ReadBench(runtime).start()
+    bench.append("a:1", "bad a:2", "a:3", "a:4", "a:7", "a:8")
+    await passing(1)
+    bench.views.refuses = set((b"a@4", b"a@7", b"a@8")[most - 1 :])
+    first = await bench.held.discard("a")
+    bench.views.refuses = set()
+    second = await bench.held.release("a")
+    assert (first.released, first.reason, second.still_held) == (most, "refused", 0)
+    assert first.gaps + second.gaps == ((2, 2), (5, 6)) == bench.views.rows["a"].missing
+    assert first.gaps[0] == (2, 2)
 
 
 async def test_two_poisons_need_two_discards(runtime: VirtualRuntime) -> None:
@@ -96,8 +111,8 @@ async def test_two_poisons_need_two_discards(runtime: VirtualRuntime) -> None:
     bench = ReadBench(runtime).start()
     bench.append("a:1", "bad a:2", "a:3", "bad a:4", "a:5")
     await passing(1)
-    assert await bench.held.discard("a") == Released(1, 1, 2, "corrupt")
-    assert await bench.held.discard("a") == Released(1, 1, 0, None)
+    assert await bench.held.discard("a") == Released(1, 1, 2, "corrupt", gaps=((2, 2),))
+    assert await bench.held.discard("a") == Released(1, 1, 0, None, gaps=((4, 4),))  # the older one is no news
     assert bench.views.versions() == {"a": 5}
     assert bench.views.rows["a"].missing == ((2, 2), (4, 4))
 

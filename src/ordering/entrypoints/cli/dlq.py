@@ -93,6 +93,7 @@ def _report(order_id: str, done: Released, output: out.Output, *, dry_run: bool)
                 "discarded": done.discarded,
                 "stillHeld": done.still_held,
                 "reason": done.reason,
+                "gaps": [{"from": first - 1, "to": last + 1} for first, last in done.gaps],
             }
         )
     elif not (done.released or done.discarded or done.still_held):
@@ -101,6 +102,8 @@ def _report(order_id: str, done: Released, output: out.Output, *, dry_run: bool)
         would = "would be " if dry_run else ""
         rest = f"; {done.still_held} still held: {done.reason}" if done.still_held else ""
         print(f"{order_id}: {would}released {done.released}, discarded {done.discarded}{rest}")
+        for first, last in done.gaps:
+            print(f"{order_id}: a gap: it {'would go' if dry_run else 'went'} from version {first - 1} to {last + 1}")
     return 0 if done.released or done.discarded else 1
 
 
