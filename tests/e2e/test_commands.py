@@ -192,10 +192,35 @@ def test_demo_plays_against_running_services(system: System) -> None:
     assert '"status": "confirmed"' in ended.stdout
 
 
-def test_demo_brings_its_own_services_when_none_run(tmp_path: Path) -> None:
-    """And leaves nothing behind."""
-    settings = {"CART_API_PORT": "1", "ORDER_API_PORT": "2", "ORDERING_ALLOWED_HOSTS": "shop.example"}
-    env = environment(tmp_path / "data", TMPDIR=str(tmp_path), **settings)
+def test_demo_finds_services_that_answer_to_a_name_and_ask_more_for_shipping(tmp_path: Path) -> None:
+    """It asks them by that name, and knows what they were told to charge."""
+    chosen = {"ORDERING_ALLOWED_HOSTS": "shop.example", "ORDERING_SHIPPING_RATE": "0.05"}
+    with running(tmp_path / "data", **chosen) as own:
+        ports = {"CART_API_PORT": own.cart.rpartition(":")[2], "ORDER_API_PORT": own.order.rpartition(":")[2]}
+        ended = command("demo", env=environment(own.data, **ports, **chosen))
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(f"cart service {own.cart}")
+    assert '"shippingCost": 99.99' in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ORDERING_ALLOWED_HOSTS": "shop.example", "ORDERING_SHIPPING_RATE": "0.05"},
+        {
+            "ORDERING_MODE": "cluster",
+            "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+            "SCHEMA_REGISTRY_URL": "http://127.0.0.1:1",
+            "DATABASE_URL": "postgresql://127.0.0.1:1/orders",
+        },
+    ],
+    ids=["embedded", "cluster"],
+)
+def test_demo_brings_its_own_services_when_none_run(tmp_path: Path, settings: dict[str, str]) -> None:
+    """On files of its own, whatever the real ones work on; and leaves nothing behind."""
+    ports = {"CART_API_PORT": "1", "ORDER_API_PORT": "2"}
+    env = environment(tmp_path / "data", TMPDIR=str(tmp_path), **ports, **settings)
     ended = command("demo", env=env)
 
     assert ended.returncode == 0, ended.stderr
