@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ordering.entrypoints.settings_values import mask
 from tests.faults.cluster import PATIENCE, environment
 from tests.integration.security.secured import WRONG, World, refused, scram, tls, with_registry
 from tests.services.postgres import Postgres
@@ -83,7 +84,7 @@ def test_a_property_that_cannot_be_used_is_refused_at_the_start(
 def test_a_database_that_is_not_right_is_refused_in_one_line(
     world: World, server: Postgres, command: tuple[str, ...], fault: str, line: str, tmp_path: Path
 ) -> None:
-    """With the cause, and without any password."""
+    """With the cause and the address, and without any password."""
     url = f"{server.url()}?sslmode=verify-full&sslrootcert={world.authority.ca}"
     match fault:
         case "CA":
@@ -97,6 +98,7 @@ def test_a_database_that_is_not_right_is_refused_in_one_line(
     env = of(world, "SCRAM", tmp_path, DATABASE_URL=url, **scram(world.authority))
     told = refused(*command, env=env)
     assert line in told
+    assert told.endswith(f"({mask(url)})")
     assert server.password not in told
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ordering.application.failures import Refused
-from ordering.entrypoints.container.opening import extra
+from ordering.entrypoints.container.opening import extra, naming
 from ordering.entrypoints.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,15 +42,18 @@ class Migrations:
 
     async def up(self, part: str) -> Sequence[str]:
         """Bring a part to the newest revision; the revisions that ran. Raises Refused."""
-        return await self._migrate.up(self.urls[part], part)
+        async with naming(self.urls[part]):
+            return await self._migrate.up(self.urls[part], part)
 
     async def down(self, part: str, to: str) -> Sequence[str]:
         """Take revisions back down to this one; those that went. Raises Refused."""
-        return await self._migrate.down(self.urls[part], part, to)
+        async with naming(self.urls[part]):
+            return await self._migrate.down(self.urls[part], part, to)
 
     async def status(self, part: str) -> "Sequence[Step]":
         """Every revision of a part, oldest first. Raises Refused."""
-        return await self._migrate.status(self.urls[part], part)
+        async with naming(self.urls[part]):
+            return await self._migrate.status(self.urls[part], part)
 
     def sql(self, part: str) -> str:
         """The script that sets a part up from nothing."""

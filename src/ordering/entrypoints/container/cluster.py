@@ -15,7 +15,7 @@ from ordering.adapters.kafka.publisher import KafkaPublisher
 from ordering.adapters.kafka.source import KafkaReader, KafkaSource
 from ordering.adapters.system import SystemRuntime
 from ordering.entrypoints.container import embedded
-from ordering.entrypoints.container.opening import Closable, Opening, extra, opened
+from ordering.entrypoints.container.opening import Closable, Opening, extra, naming, opened
 from ordering.entrypoints.container.parts import Cart, Order, OrderStore, ReadModel, cart_of, order_of
 from ordering.entrypoints.container.registry import registry_api
 from ordering.entrypoints.observe import ServiceObserver
@@ -96,7 +96,12 @@ def _stored(
     if url is None:
         return file, ()
     store = opened(exits, server, url)
-    return lambda: store, (store.open,)
+
+    async def opening() -> None:
+        async with naming(url):
+            await store.open()
+
+    return lambda: store, (opening,)
 
 
 def _order_store(url: str) -> "PostgresOrderStore":
