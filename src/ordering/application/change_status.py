@@ -68,7 +68,7 @@ class ChangeStatus:
         stored = await self._repository.get(order_id)
         if stored is None:
             return None
-        order = self._codec.decode(stored.encoded).order
+        order = self._codec.order(stored.encoded)
         return order if order.version == stored.version else attrs.evolve(order, version=stored.version)
 
     def _decide(self, order: Order, wanted: ChangeStatusInput, context: Context) -> tuple[Order, Write | None]:

@@ -22,7 +22,8 @@ class OrderCodec(Protocol):
 
     def encode(self, event: OrderEvent) -> Encoded: ...
 
-    def decode(self, encoded: Encoded) -> OrderEvent: ...
+    def order(self, encoded: Encoded) -> Order:
+        """The order that an event carries. Raises ValueError for what it cannot read."""
 
 
 @attrs.frozen

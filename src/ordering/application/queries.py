@@ -70,7 +70,7 @@ class OrderDetails:
             raise OrderNotFound(order_id)
         if row.version < min_version:
             raise VersionNotReached(order_id, min_version, row.version)
-        order = self._codec.decode(row.encoded).order
+        order = self._codec.order(row.encoded)
         if order.version != row.version:  # an inherited record carries no version of its own
             order = attrs.evolve(order, version=row.version)
         return Details(order, shipping_cost(order.total, order.currency, self._rate))

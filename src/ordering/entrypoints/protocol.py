@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ordering.entrypoints.bare_answers import LATE, LEAVING, LONG, NO_SPACE, UNREADABLE, BareAnswer
 from ordering.entrypoints.bounds import NO_ROOM, Bounds, Shared
 from ordering.entrypoints.http.admission import SURPLUS
+from ordering.entrypoints.one_write import OneWrite
 from ordering.entrypoints.upgrades import head_without_offer
 
 _TUNNEL: Final = b"CONNECT"
@@ -122,6 +123,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._offered = True
             return
         super().on_headers_complete()
+        # To HEAD, uvicorn writes the head and nothing else.
+        self.cycle.transport = OneWrite(self.transport, has_body=self.scope["method"] != "HEAD")  # type: ignore[assignment]
         self._in_head = False
         if self.leaving or self._surplus:
             self.cycle.keep_alive = False
@@ -260,7 +263,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_unread(self) -> None:
         cycle: Any = self.cycle
-        cycle.transport = _UnreadTransport(self)
+        cycle.transport.to = _UnreadTransport(self)
         self._start_held()
 
     def _start_held(self) -> None:
@@ -321,7 +324,7 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._in_head or self.pipeline or answer is LONG:
             # The request before this one still waits for its answer, and its client would take this for it.
             cycle.keep_alive, self._deaf, self._complete = False, True, False
-            cycle.transport = _UnreadTransport(self)
+            cycle.transport.to = _UnreadTransport(self)
             self._rest_is_here()
         else:
             # The endpoint waits for the rest of this body: it hears that there is no more, and stores nothing.

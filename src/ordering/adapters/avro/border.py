@@ -217,8 +217,13 @@ def to_event(data: dict[str, Any]) -> OrderEvent:
         event_id=_id_of(data["eventId"]),
         event_type=EventType(data["eventType"]),
         occurred_at=_moment_of_micros(data["occurredAt"]),
-        order=_OURS.order(data),
+        order=to_order(data),
     )
+
+
+def to_order(data: dict[str, Any]) -> Order:
+    """The order in a record of ours. Raises Unconvertible."""
+    return _OURS.order(data)
 
 
 def to_inherited_order(data: dict[str, Any]) -> Order:

@@ -54,7 +54,7 @@ async def _recorded(tools: Tools, found: int) -> int:
 
 async def _facts(order_id: str, trace: OrderTrace, tools: Tools) -> dict[str, object]:
     stored, view = trace.stored, trace.view
-    status = tools.codec.decode(stored.encoded).order.status.value if stored else None
+    status = tools.codec.order(stored.encoded).status.value if stored else None
     return {
         "orderId": order_id,
         "verdict": trace.verdict,
