@@ -69,7 +69,7 @@ def test_warnings_end_with_0_unless_strict(tmp_path: Path) -> None:
     env = environment(tmp_path / "data")
     shown = command("doctor", env=env)
     assert shown.returncode == 0
-    assert shown.stdout.splitlines()[-1].endswith(" 4 warn, 0 fail")
+    assert shown.stdout.splitlines()[-1].endswith(" 5 warn, 0 fail")
     assert "warn  order store    there is no" in shown.stdout
     assert command("doctor", "--strict", env=env).returncode == 1
 
@@ -86,7 +86,7 @@ def test_a_cluster_where_everything_is_down_has_a_clear_line_for_each_part(tmp_p
     status, found = doctor(env=env)
     assert status == 1
     failed = {check for check, lines in found.items() if lines[0][0] == "fail"}
-    assert failed == {"kafka", "registry", "order store", "read model", "lag"}
+    assert failed == {"kafka", "registry", "order store", "history", "read model", "lag"}
     assert found["schemas"][0][0] == "ok"
     assert "secret" not in str(found)
 
@@ -100,6 +100,7 @@ def test_the_cluster_is_looked_at_in_all_its_parts(tmp_path: Path) -> None:
         warned = {check for check, lines in found.items() if lines[0][0] == "warn"}
         assert warned == {"topic"}  # one broker keeps one copy
         assert found["lag"] == [("ok", "none; events in the read model: 0")]
+        assert found["history"] == [("ok", "the order store knows the newest events of the log")]
 
         other = doctor(env={**env, "KAFKA_TOPIC": "elsewhere"})[1]
         assert other["topic"] == [("fail", "elsewhere does not exist")]

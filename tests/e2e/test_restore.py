@@ -95,6 +95,8 @@ def refused_and_reconciled(
     assert "version-conflict" in said
     assert "`ordering restore reconcile`" in said
     assert "Traceback" not in said
+    assert _history(run)[0] == "fail"
+    assert "the order store is older than the log, which has 2 changes that it does not know" in _history(run)[1]
     checked = run("restore", "check")
     assert checked.returncode == 1, checked.stderr
     assert "2 changes of 2 orders are not known to the order store: " in checked.stdout
@@ -105,6 +107,13 @@ def refused_and_reconciled(
     assert mended.returncode == 0, mended.stderr
     assert "2 changes of 2 orders were adopted by the order store: " in mended.stdout
     assert run("restore", "check").returncode == 0
+    assert _history(run)[0] == "ok"
+
+
+def _history(run: Callable[..., subprocess.CompletedProcess[str]]) -> tuple[str, str]:
+    """What the doctor says of the log against the order store."""
+    found = map(json.loads, run("doctor", "--json").stdout.splitlines())
+    return next((one["level"], one["message"]) for one in found if one["check"] == "history")
 
 
 def test_an_older_order_store_does_not_start_before_it_is_reconciled(tmp_path: Path) -> None:

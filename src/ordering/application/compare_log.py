@@ -103,9 +103,9 @@ class StartCheck:
     """Compares the end of the log with the store, once, before anything is published."""
 
     def __init__(
-        self, tail: LogTail, decoder: EventDecoder, store: StandingStore, observer: Observer, source: str
+        self, tail: LogTail, decoder: EventDecoder, store: StandingStore, observer: Observer | None, source: str
     ) -> None:
-        """``source`` is what our own records bear as their CloudEvents source."""
+        """``source`` is what our own records bear as their CloudEvents source; who only looks has no ``observer``."""
         self._tail, self._decoder, self._store, self._observer = tail, decoder, store, observer
         self._source = source.encode()
 
@@ -125,7 +125,8 @@ class StartCheck:
             places |= {(one.record.key or b"", one.record.partition): None for one in ours}
         if found:
             error = StoreBehindLog(found)
-            self._observer.alarmed("store.behind_log", changes=len(found), reason=str(error))
+            if self._observer is not None:
+                self._observer.alarmed("store.behind_log", changes=len(found), reason=str(error))
             raise error
         return list(places)[:: 1 + len(places) // PLACES]
 

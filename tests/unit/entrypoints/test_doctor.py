@@ -262,7 +262,7 @@ async def test_files_that_are_not_there_are_a_warning(tmp_path: Path) -> None:
     """Right before the first start that is as it should be."""
     settings = embedded(tmp_path)
     looks = {"order store": stores.order_store, "read model": stores.read_model, "event log": stores.event_log}
-    for name, look in {**looks, "lag": stores.lag}.items():
+    for name, look in {**looks, "history": stores.history, "lag": stores.lag}.items():
         (finding,) = examine([Check(name, lambda look=look: look(settings))], 20)  # type: ignore[misc]
         assert finding.level is Level.WARN
         assert "service has not run on this data folder yet" in finding.message
@@ -285,7 +285,7 @@ async def test_looking_changes_no_file_and_leaves_none_behind(tmp_path: Path) ->
     """Not even the WAL and its index, which SQLite makes for every reader."""
     await filled(tmp_path)
     before = contents(tmp_path)
-    for look in (stores.order_store, stores.read_model, stores.event_log, stores.lag):
+    for look in (stores.order_store, stores.history, stores.read_model, stores.event_log, stores.lag):
         assert await look(embedded(tmp_path))
     assert contents(tmp_path) == before
 

@@ -42,7 +42,7 @@ def cluster_cart(settings: Settings, observer: ServiceObserver, exits: AsyncExit
             settings.topic,
             replaced=lambda reason: observer.alarmed("producer.replaced", topic=settings.topic, reason=reason),
         ),
-        log_tail=lambda: KafkaTail(connection(settings), settings.topic),
+        log_tail=lambda: log_tail(settings),
         group_lags=lambda: opened(
             exits,
             KafkaGroupLag,
@@ -142,6 +142,11 @@ def registry(settings: Settings, exits: AsyncExitStack) -> ConfluentRegistry:
         settings.topic,
         auto_register=settings.schema_registry_auto_register,
     )
+
+
+def log_tail(settings: Settings) -> KafkaTail:
+    """The newest events of the topic."""
+    return KafkaTail(connection(settings), settings.topic)
 
 
 def log_reader(settings: Settings, exits: AsyncExitStack) -> KafkaReader:

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 from ordering.adapters.sqlite.files import sqlite_build
+from ordering.application.compare_log import StartCheck
 from ordering.application.messages import OutboxSummary
-from ordering.application.ports import EventSource
+from ordering.application.ports import EventSource, LogTail, StandingStore
 from ordering.entrypoints.container import embedded
 from ordering.entrypoints.container.opening import extra, opened
-from ordering.entrypoints.container.parts import ReadModel
+from ordering.entrypoints.container.parts import EVENT_SOURCE, ReadModel
+from ordering.entrypoints.container.tools import Tools
 from ordering.entrypoints.settings import Mode, Settings
 
 if TYPE_CHECKING:
     from ordering.adapters.avro.subjects import Comparison
     from ordering.adapters.kafka.topics import TopicState
+    from ordering.adapters.postgres.store import PostgresOrderStore
 
 
 __all__ = ["Inspection", "StoreFacts", "inspection", "sqlite_build"]
@@ -50,19 +53,41 @@ class Inspection:
 
     async def store(self) -> StoreFacts:
         """Raises Refused, StoreUnavailable."""
-        url, topic = self._settings.cart_database, self._settings.topic
-        if url is None:
+        topic, server = self._settings.topic, await self._server()
+        if server is None:
             found: LookedAtStore = embedded.order_store_to_look_at(self._settings, self._exits)
             return StoreFacts(await found.summary(), await found.recorded_partitions(topic), None)
+        before = time.time()
+        told = await server.time() / 1_000_000
+        ahead = told - (before + time.time()) / 2
+        return StoreFacts(await server.summary(), await server.recorded_partitions(topic), ahead)
+
+    async def history(self) -> None:
+        """Whether the order store knows the newest events of the log, as the cart service asks at its start. Raises
+        StoreBehindLog if not; Refused, StoreUnavailable, BrokerUnavailable."""
+        store: StandingStore = await self._server() or embedded.order_store_to_look_at(self._settings, self._exits)
+        if self._settings.effective_mode is Mode.EMBEDDED:
+            tail: LogTail = embedded.log_to_look_at(self._settings, self._exits)
+        else:
+            with extra("kafka"):
+                from ordering.entrypoints.container import cluster  # noqa: PLC0415 -- its drivers are extras
+
+            tail = cluster.log_tail(self._settings)
+        tools = Tools(self._settings)
+        self._exits.push_async_callback(tools.close)
+        await StartCheck(tail, tools.decoder, store, None, EVENT_SOURCE)()
+
+    async def _server(self) -> "PostgresOrderStore | None":
+        """The order store, if it is on a server. Raises Refused, StoreUnavailable."""
+        url = self._settings.cart_database
+        if url is None:
+            return None
         with extra("postgres"):
             from ordering.adapters.postgres.store import PostgresOrderStore  # noqa: PLC0415 -- its driver is an extra
 
         server = opened(self._exits, PostgresOrderStore, url)
         await server.open()
-        before = time.time()
-        told = await server.time() / 1_000_000
-        ahead = told - (before + time.time()) / 2
-        return StoreFacts(await server.summary(), await server.recorded_partitions(topic), ahead)
+        return server
 
     async def views(self) -> ReadModel:
         """Raises Refused, StoreUnavailable."""

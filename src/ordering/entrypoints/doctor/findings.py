@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import attrs
 
+from ordering.application.compare_log import StoreBehindLog
 from ordering.application.failures import BrokerUnavailable, Failure, LogChanged, Refused, StoreUnavailable
 from ordering.domain.errors import OrderingError
 from ordering.entrypoints import container
@@ -79,8 +80,8 @@ def _failed(check: Check, error: Exception) -> Finding:
             level, message, hint = Level.WARN, str(error), "right before the first start; else see ORDERING_DATA_DIR"
         case container.OlderSchema(convertible=True):
             level, message, hint = Level.WARN, str(error), "releases before this one cannot use it afterwards"
-        case container.OlderSchema() | container.NewerSchema():
-            message, hint = str(error), ""  # it says what to do, and no copy of the file would help
+        case container.OlderSchema() | container.NewerSchema() | StoreBehindLog():
+            message, hint = str(error), ""  # it says what to do
         case BrokerUnavailable() | StoreUnavailable():
             message = error.reason
         case Refused() | OrderingError() | Failure() | LogChanged():

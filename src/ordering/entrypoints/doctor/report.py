@@ -51,6 +51,7 @@ def checks_for(settings: Settings) -> Sequence[Check]:
     return [
         *checks,
         Check("order store", partial(stores.order_store, settings), _store_hint(settings.cart_database)),
+        Check("history", partial(stores.history, settings), "it needs the order store and the log: see their lines"),
         Check("read model", partial(stores.read_model, settings), _store_hint(settings.order_database)),
         Check("lag", partial(stores.lag, settings), "it needs the read model and the log: see their lines"),
     ]

@@ -45,6 +45,13 @@ def _outbox(outbox: OutboxSummary) -> Iterator[Finding]:
         yield Finding(Level.OK, "outbox", waiting)
 
 
+async def history(settings: Settings) -> Sequence[Finding]:
+    """Whether the cart service would start on this order store beside this log."""
+    async with container.inspection(settings) as look:
+        await look.history()
+    return [Finding(Level.OK, "history", "the order store knows the newest events of the log")]
+
+
 async def read_model(settings: Settings) -> Sequence[Finding]:
     """Its schema, and what it holds back or has missed."""
     async with container.inspection(settings) as look:
