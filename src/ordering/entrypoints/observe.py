@@ -8,13 +8,14 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
 from ordering.entrypoints.metrics import Figures, Page, Part
 from ordering.entrypoints.metrics.table import OTHER
 from ordering.entrypoints.settings import LogFormat, LogLevel
+from ordering.entrypoints.streams import LogStream
 
 _LEVELS: Final[Mapping[LogLevel, int]] = {
     LogLevel.DEBUG: logging.DEBUG,
@@ -39,7 +40,7 @@ def configure_logging(level: LogLevel, form: LogFormat, service: str) -> Any:  #
             *(as_json if form is LogFormat.JSON else [plain]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, LogStream(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     logger = structlog.get_logger().bind(service=service)

@@ -22,6 +22,7 @@ import attrs
 from ordering.entrypoints.process import StartupError, address, listen, lock, private_folder, url
 from ordering.entrypoints.settings import Mode, Settings, both_ports, load
 from ordering.entrypoints.settings_values import mask
+from ordering.entrypoints.streams import LogStream, print_no_more
 
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.02
@@ -100,14 +101,22 @@ class Supervisor:
     def run(self) -> int:
         """From start to end; 0 if it ended because somebody asked."""
         if self._await_ready():
-            self._out.write(banner(self._settings, self._children))
-            self._out.flush()
+            self._greet()
             while self._goes_on():
                 self._wait(None)
         if self._failure:
             complain(self._failure)
         unclean = self._stop()
         return 1 if self._failure or unclean else 0
+
+    def _greet(self) -> None:
+        """Tell people where everything is; services go on also where nobody can be told."""
+        try:
+            self._out.write(banner(self._settings, self._children))
+            self._out.flush()
+        except OSError as error:
+            print_no_more()
+            complain(f"where the services are cannot be printed: {error.strerror}")
 
     def _goes_on(self) -> bool:
         ended = next((child for child in self._children if child.ending), None)
@@ -188,9 +197,8 @@ def _places(settings: Settings) -> str:
 
 
 def complain(reason: str) -> None:
-    """One line for people on stderr."""
-    sys.stderr.write(f"ordering: {reason}\n")
-    sys.stderr.flush()
+    """One line for people on stderr, if that can be written."""
+    LogStream(sys.stderr).write(f"ordering: {reason}\n")
 
 
 @contextlib.contextmanager

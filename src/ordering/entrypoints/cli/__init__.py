@@ -12,6 +12,7 @@ from typing import Final
 
 from ordering.entrypoints.process import CalledWrongly, StartupError
 from ordering.entrypoints.settings_values import SettingsError
+from ordering.entrypoints.streams import open_missing, print_no_more
 
 CONSOLE_ONLY: Final = ("rich", "werkzeug")
 """Packages that libraries of ours load when they find them, for consoles and frameworks that a service has not: as
@@ -23,6 +24,7 @@ NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 done, 1 it could not be done, 2 called or configured wrongly."""
+    open_missing()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(given)
@@ -34,21 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"ordering: {error}\n")
         return 2 if isinstance(error, CalledWrongly) else 1
     except BrokenPipeError:
-        _print_no_more()  # whoever read our output has enough
+        print_no_more()  # whoever read our output has enough
         return 0
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        _print_no_more()
+        print_no_more()
         sys.stderr.write(f"ordering: the output cannot be written: {error.strerror}\n")
         return 1
     except KeyboardInterrupt:
         return 130
-
-
-def _print_no_more() -> None:
-    """What is left in the buffer must not complain at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _run(given: list[str]) -> int:
