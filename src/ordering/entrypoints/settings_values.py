@@ -30,7 +30,7 @@ class Secret(StrEnum):
 
     NOTHING = "nothing"
     CREDENTIALS = "credentials"
-    """Those inside of a URL or of a list of properties."""
+    """Those inside of a URL, or under a name that says so."""
     ALL = "all"
 
 
@@ -52,6 +52,8 @@ class Option:
 
     def shown(self, value: object) -> str:
         """The value as people may see it; absent is the empty text."""
+        if isinstance(value, Mapping) and self.secret is not Secret.NOTHING:
+            return "&".join(f"{name}={_guarded(name, _plain(inner))}" for name, inner in value.items())
         text = _plain(value)
         match self.secret:
             case Secret.ALL:
@@ -109,6 +111,14 @@ def mask(value: object) -> str:
     written like one)."""
     bare = re.sub(r"(?s)(://|\A(?![A-Za-z][A-Za-z0-9+.-]*://)).*@", r"\1***@", str(value))
     return re.sub(r"(?i)((?:\A|[?&])[^=&]*(?:password|secret|token|jaas|\.pem)[^=&]*=)[^&]*", r"\1***", bare)
+
+
+_OF_SECRETS = re.compile(r"PASS|PWD|SECRET|TOKEN|JAAS|PEM|CREDENTIAL|OAUTHBEARER_CONFIG|KEY(?!\w*_LOCATION)")
+
+
+def _guarded(name: str, value: str) -> str:
+    """What people may see of a value under a name that is no setting of ours, but may be one of a secret."""
+    return "***" if _OF_SECRETS.search(name) else mask(value)
 
 
 # ---------------------------------------------------------------------------------------------- kinds
@@ -271,7 +281,7 @@ def _file(path: str, config: str) -> tuple[dict[str, str], list[Fault]]:
         try:
             texts[key.upper()] = _as_text(value)
         except TypeError as error:
-            faults.append(Fault(key.upper(), mask(value), path, str(error)))
+            faults.append(Fault(key.upper(), type(value).__name__, path, str(error)))
     return texts, faults
 
 
@@ -291,7 +301,7 @@ def _unknown(given: Mapping[str, str], known: set[str], source: str, *, only_pre
         for name in given
         if name not in known and not name.startswith(prefixes) and (name.startswith(PREFIX) or not only_prefixed)
     )
-    return [Fault(name, mask(given[name]), source, _advice(name, known)) for name in strange]
+    return [Fault(name, _guarded(name, given[name]), source, _advice(name, known)) for name in strange]
 
 
 def _advice(name: str, known: set[str]) -> str:

@@ -296,7 +296,7 @@ def test_kafka_properties_pass_through_and_named_settings_win() -> None:
             "KAFKA_SASL_PASSWORD": "hunter2",
             "KAFKA_CONFIG_SOCKET_KEEPALIVE_ENABLE": "true",
             "KAFKA_CONFIG_SASL_USERNAME": "somebody else",
-            "KAFKA_CONFIG_SASL_OAUTHBEARER_CLIENT_SECRET": "hunter3",
+            "KAFKA_CONFIG_SASL_OAUTHBEARER_CLIENT_SECRET": "hunter3&hunter4",
         }
     ).settings
 
@@ -306,11 +306,26 @@ def test_kafka_properties_pass_through_and_named_settings_win() -> None:
         "sasl.username": "bob",
         "sasl.password": "hunter2",
         "socket.keepalive.enable": "true",
-        "sasl.oauthbearer.client.secret": "hunter3",
+        "sasl.oauthbearer.client.secret": "hunter3&hunter4",
     }
     shown = OPTIONS["kafka_config"].shown(settings.kafka_config)
     assert "SOCKET_KEEPALIVE_ENABLE=true" in shown
     assert "hunter" not in shown + repr(settings) + OPTIONS["kafka_sasl_password"].shown(settings.kafka_sasl_password)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SSL_KEY_PEM", "SSL_KEYSTORE_PASSWORD", "SASL_OAUTHBEARER_CONFIG", "SASL_OAUTHBEARER_ASSERTION_PRIVATE_KEY_PEM"],
+)
+def test_what_is_secret_of_the_kafka_client_shows_nowhere(name: str) -> None:
+    """Whatever characters it has: an ampersand ends nothing, an @ begins nothing."""
+    settings = load(
+        CLUSTER | {f"KAFKA_CONFIG_{name}": "hunter2@hunter3&hunter4", "KAFKA_CONFIG_CLIENT_ID": "me"}
+    ).settings
+    shown = OPTIONS["kafka_config"].shown(settings.kafka_config)
+
+    assert "CLIENT_ID=me" in shown
+    assert "hunter" not in shown + repr(settings)
 
 
 def test_kafka_properties_may_stand_in_the_file(tmp_path: Path) -> None:
@@ -350,6 +365,27 @@ def test_secrets_never_show() -> None:
     assert "hunter2" not in str(fault)
     assert "hunter2" not in repr(settings)
     assert "registry" in repr(settings)
+
+
+def test_a_secret_under_a_wrong_name_is_no_less_a_secret(tmp_path: Path) -> None:
+    """Misspelt in the environment, or laid out in the file as nobody reads it."""
+    file = tmp_path / "ordering.toml"
+    file.write_text('db_password = "hunter2"\n[database]\npassword = "hunter2"\n')
+    faults = faults_of(
+        {
+            "ORDERING_CONFIG": str(file),
+            "ORDERING_KAFKA_SASL_PASSWORD": "hunter2",
+            "ORDERING_DATABASE_URL": "postgresql://bob:hunter2@db/orders",
+        }
+    )
+
+    assert [fault.name for fault in faults] == [
+        "DATABASE",
+        "ORDERING_DATABASE_URL",
+        "ORDERING_KAFKA_SASL_PASSWORD",
+        "DB_PASSWORD",
+    ]
+    assert "hunter2" not in "\n".join(str(fault) for fault in faults)
 
 
 @pytest.mark.parametrize(
