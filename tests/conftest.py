@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import sys
 from collections import Counter
@@ -32,6 +33,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def anyio_backend() -> str:
     """Run async tests on asyncio, the only loop the services run on."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_this_test_end_with_it() -> Generator[None, None, None]:
+    """A test that logs as a service does writes to a stream that pytest closes after it: no later one may go there."""
+    yield
+    root = logging.getLogger()
+    root.handlers[:] = [one for one in root.handlers if type(one).__module__ != "ordering.entrypoints.observe"]
 
 
 def _forbid_unmarked_io(event: str, _args: tuple[object, ...]) -> None:
