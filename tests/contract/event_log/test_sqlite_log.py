@@ -150,6 +150,20 @@ async def test_a_reader_that_had_to_reconnect_hides_nothing(tmp_path: Path, disk
     await publisher.close()
 
 
+async def test_a_record_that_is_not_as_it_was_written_is_a_damaged_file(tmp_path: Path) -> None:
+    """Named, as any other damage; nobody reads past it."""
+    log = InSqlite(tmp_path)
+    await log.publisher.publish(records(0, 5))
+    source = await started(log.source())
+    tool = apsw.Connection(str(log_path(tmp_path, TOPIC)))
+    tool.execute("UPDATE records SET headers = x'93' WHERE partition = 0 AND offset = 2")
+    tool.close()
+    for question in (lambda: source.poll(MANY, 0), lambda: source.newest(MANY)):
+        with pytest.raises(BrokerUnavailable, match="partition 0 is damaged"):
+            await question()
+    await log.close()
+
+
 async def test_records_that_vanished_from_the_file_are_noticed(tmp_path: Path) -> None:
     """Whoever deleted them: history is never skipped silently."""
     log = InSqlite(tmp_path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import apsw
+import msgspec
 
 from ordering.adapters.sqlite.database import Reader, Refused, Writer, open_reader, open_writer
 from ordering.adapters.sqlite.errors import NotSetUp, raise_refused
@@ -369,10 +370,13 @@ class SqliteSource:
         return records
 
     def _records(self, partition: int, rows: Iterable[tuple[Any, ...]]) -> list[Record]:
-        return [
-            Record(self._topic, partition, offset, timestamp, key, value, unpack_headers(headers))
-            for offset, timestamp, key, value, headers in rows
-        ]
+        try:
+            return [
+                Record(self._topic, partition, offset, timestamp, key, value, unpack_headers(headers))
+                for offset, timestamp, key, value, headers in rows
+            ]
+        except msgspec.DecodeError as error:  # we wrote them, so the file is not what it was
+            raise BrokerUnavailable(f"the event log cannot be read: partition {partition} is damaged") from error
 
     def _ends(self) -> dict[int, int]:
         return dict(self._query(_ENDS, (self._partitions,)))
