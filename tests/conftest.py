@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections import Counter
@@ -11,6 +12,8 @@ from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
+
+from tests.services.surroundings import clear, composed
 
 pytest_plugins = ["tests.services.fixtures"]
 
@@ -27,6 +30,11 @@ _running: pytest.Item | None = None
 
 # A shell that starts a run in the background has it ignore Ctrl-C, and every process started here would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionstart() -> None:
+    """Not before pytest has read what is meant for it, such as the width and the colours of its own report."""
+    clear(os.environ, ours=not composed())
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.parts import Parts
-from tests.services.fixtures import composed, unavailable
+from tests.services.fixtures import unavailable
 from tests.services.processes import Missing
+from tests.services.surroundings import composed
 
 
 @pytest.fixture(scope="session")

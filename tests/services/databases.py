@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from ordering.adapters.postgres import migrate
-from tests.services.fixtures import composed, given_postgres, made
+from tests.services.fixtures import given_postgres, made
 from tests.services.postgres import Postgres
+from tests.services.surroundings import composed
 
 _EMPTY = """
 DELETE FROM ordering_cart.orders; DELETE FROM ordering_cart.journal; DELETE FROM ordering_cart.outbox;

@@ -22,6 +22,7 @@ from tests.services.part import Part
 from tests.services.postgres import Postgres
 from tests.services.processes import Missing
 from tests.services.registry import Registry
+from tests.services.surroundings import composed
 
 AnyPart = TypeVar("AnyPart", bound=Part)
 
@@ -94,11 +95,6 @@ def real(make: Callable[[], AnyPart]) -> Iterator[AnyPart]:
     """Run a part of the test's own, to crash it or to start it with other settings: ``real(lambda: Kafka(...))``."""
     with made(make) as part:
         yield part
-
-
-def composed() -> bool:
-    """Whether this run uses what docker-compose.yml has started."""
-    return os.environ.get("INTEGRATION") == "compose"
 
 
 @pytest.fixture(scope="session")
