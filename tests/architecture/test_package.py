@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 
 import attrs
 import pytest
+
+from tests.services.processes import free_ports
 
 ROOT = Path(__file__).parents[2]
 PARTS = ["pyproject.toml", "README.md", "LICENSE", "schemas", "src"]
@@ -112,15 +113,6 @@ def test_the_lock_and_the_wheel_serve_from_an_empty_folder(
 
     assert [answer["status"] for answer in answers] == ["ready", "ready"]
     assert status == 0, log.read_text()
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def health(port: int, process: subprocess.Popen[bytes], log: Path) -> dict[str, object]:

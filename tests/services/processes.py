@@ -34,15 +34,34 @@ class StartFailed(Exception):
     """A part was started and did not come up; the text ends with what it said last."""
 
 
+_reserved: list[socket.socket] = []
+
+
 def free_ports(count: int) -> list[int]:
-    """Return *count* different loopback ports that nobody listens on."""
+    """Return *count* different loopback ports that nobody listens on, and that no other process is given by this.
+
+    Whoever is to listen on one may take long to start. Until this process ends, it has the UDP port of the same number,
+    which nobody else of ours can have then, and which is in nobody's way.
+    """
     chosen: list[int] = []
     dice = random.SystemRandom()
     while len(chosen) < count:
         port = dice.choice(_PORTS)
-        if port not in chosen and not listening(port):
+        if not listening(port) and _reserve(port):
             chosen.append(port)
     return chosen
+
+
+def _reserve(port: int) -> bool:
+    """Whether the port is this process's from now on."""
+    reservation = socket.socket(type=socket.SOCK_DGRAM)
+    try:
+        reservation.bind((HOST, port))
+    except OSError:
+        reservation.close()
+        return False
+    _reserved.append(reservation)
+    return True
 
 
 def listening(port: int) -> bool:
