@@ -16,7 +16,7 @@ import attrs
 from tests.services.processes import HOST, free_ports
 
 _CHUNK = 65_536
-_PATIENCE = 30.0
+_PATIENCE = 120.0
 _RESET = struct.pack("ii", 1, 0)  # linger for 0 s: closing sends RST and drops what is unsent
 
 
