@@ -1,6 +1,5 @@
 """Exact money: quantizing without rounding, counting decimals by value, exact totals."""
 
-import time
 from collections.abc import Callable
 from decimal import Context, Decimal, Inexact, localcontext
 from fractions import Fraction
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from ordering.domain.currencies import CURRENCIES
 from ordering.domain.money import AMOUNT_LIMIT, Currency, has_too_many_decimals, quantized, reaches_limit, total_of
+from tests.cost import cost
 
 USD, JPY, BHD, CLF = (CURRENCIES[code] for code in ("USD", "JPY", "BHD", "CLF"))
 
@@ -96,13 +96,9 @@ def test_quantizing_writes_an_amount_with_the_decimals_of_its_currency(
     ids=["quantized", "has_too_many_decimals", "reaches_limit"],
 )
 def test_an_extreme_exponent_takes_no_time(amount: str, examine: Callable[[Decimal], object]) -> None:
-    """An exponent of a million (or 10^18) is answered in under 10 ms; converting it would take seconds."""
+    """An exponent of a million (or 10^18) is answered at once; converting it would take seconds."""
     value = Decimal(amount)
-    begun = time.process_time()
-
-    examine(value)
-
-    assert time.process_time() - begun < 0.01
+    assert cost(lambda: examine(value)) < 2
 
 
 @pytest.mark.parametrize(("amount", "expected"), [("1e999999", False), ("1E-999999", True), ("1e40", False)])

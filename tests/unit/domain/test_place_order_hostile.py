@@ -1,6 +1,6 @@
 """Hostile bodies of create-order: ill-formed values anywhere, huge texts, long numbers, and the time they take."""
 
-import time
+import contextlib
 from decimal import Decimal
 
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ordering.domain.errors import Code, Fault, InvalidInput
 from ordering.domain.fields import HugeInteger, NotFinite
+from tests.cost import cost
 from tests.unit.domain.bodies import HUGE, NAN, cart, codes_in, faults_in, item, read
 
 json_like = st.recursive(
@@ -116,11 +117,9 @@ def test_the_number_of_faults_is_bounded() -> None:
 )
 def test_a_hostile_body_takes_no_time(document: object) -> None:
     """The largest of a kind that fits into a body is judged in under 100 ms (most in under 5)."""
-    begun = time.process_time()
 
-    try:
-        read(document)
-    except InvalidInput as error:
-        str(error)
+    def judged() -> None:
+        with contextlib.suppress(InvalidInput):
+            read(document)
 
-    assert time.process_time() - begun < 0.1
+    assert cost(judged) < 20
