@@ -32,8 +32,11 @@ from tests.contract.read_model.samples import changes, letter, row
 TOPIC = "order-events"
 VIEWS_1 = Path(__file__).parents[2] / "integration" / "views_1.sql"
 """The read model's schema of the first release."""
-SOON = int((time.time() + 3_600) * 1_000_000)
-"""The time of events that have not waited, however slow the machine is."""
+
+
+def soon() -> int:
+    """The time of events that have not waited, however slow the machine is."""
+    return int((time.time() + 3_600) * 1_000_000)
 
 
 def embedded(folder: Path, **others: object) -> Settings:
@@ -49,6 +52,7 @@ def told(findings: Sequence[Finding]) -> dict[tuple[str, str], str]:
 # ---------------------------------------------------------------------------------------------- how checks run
 
 
+@pytest.mark.slow
 def test_a_check_that_hangs_or_breaks_fails_alone_and_in_one_line() -> None:
     """The others' findings come all the same, in order; nobody sees a traceback."""
     stuck = threading.Event()
@@ -81,14 +85,14 @@ def test_a_check_that_hangs_or_breaks_fails_alone_and_in_one_line() -> None:
         Check("well", well),
     ]
     try:
-        found = examine(checks, 0.2)
+        found = examine(checks, 3.0)  # so that those that answer have the time for it
     finally:
         stuck.set()
 
     assert [(finding.level, finding.check, finding.message) for finding in found] == [
-        ("fail", "hangs", "no answer within 0.2 s"),
+        ("fail", "hangs", "no answer within 3 s"),
         ("fail", "BrokerUnavailable", "no broker"),
-        ("fail", "sleeps", "no answer within 0.2 s"),
+        ("fail", "sleeps", "no answer within 3 s"),
         ("fail", "StoreUnavailable", "no store"),
         ("warn", "NothingYet", "there is no file"),
         ("fail", "PermissionError", "/x Permission denied"),
@@ -239,7 +243,7 @@ async def test_the_sqlite_in_use_is_looked_at() -> None:
 # ---------------------------------------------------------------------------------------------- stores
 
 
-async def filled(folder: Path, at: int = SOON) -> None:
+async def filled(folder: Path, at: int = soon()) -> None:
     """The files of an order service that has not seen the two events of the log, and of a cart service."""
     store = SqliteOrderStore.open(folder / "cart.db")
     await store.write([write("A", at=at), write("B", at=at)])
@@ -315,7 +319,7 @@ async def test_a_store_opened_for_looking_takes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("age", "level"), [(0, Level.OK), (7_200, Level.WARN)])
 async def test_events_that_wait_long_to_be_published_are_a_warning(age: int, level: Level, tmp_path: Path) -> None:
     """With their number and the age of the oldest."""
-    await filled(tmp_path, SOON - age * 1_000_000)
+    await filled(tmp_path, soon() - age * 1_000_000)
     _, outbox = await stores.order_store(embedded(tmp_path))
     assert (outbox.check, outbox.level) == ("outbox", level)
     assert ": 2" in outbox.message
@@ -324,7 +328,7 @@ async def test_events_that_wait_long_to_be_published_are_a_warning(age: int, lev
 @pytest.mark.parametrize(("age", "level"), [(0, Level.OK), (7_200, Level.WARN)])
 async def test_events_that_wait_long_to_be_applied_are_a_warning(age: int, level: Level, tmp_path: Path) -> None:
     """With their number and the age of the oldest."""
-    await filled(tmp_path, SOON - age * 1_000_000)
+    await filled(tmp_path, soon() - age * 1_000_000)
     (lag,) = await stores.lag(embedded(tmp_path))
     assert lag.level is level
     assert ": 2" in lag.message

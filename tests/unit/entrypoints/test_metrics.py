@@ -247,16 +247,18 @@ async def test_a_failed_question_shows_nan_and_that_it_failed() -> None:
 
 async def test_a_page_never_hangs_with_whom_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the answer is on its way the last one is shown, and nobody asks a second time; too old a one is not."""
-    monkeypatch.setattr(samples, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(samples, "PATIENCE_SECONDS", 600.0)
+    monkeypatch.setattr(samples, "STALE_SECONDS", 600.0)
     page, source = Page(Figures(frozenset(Part))), Source()
     page.sample("outbox", source, OWN, fresh_seconds=0.0)
     assert await shown(page) == (1.0, 1.0)
     source.answers.clear()
+    monkeypatch.setattr(samples, "PATIENCE_SECONDS", 0.01)
 
     for _ in range(3):
         assert await shown(page) == (1.0, 1.0)
     assert source.asked == 2
-    monkeypatch.setattr(samples, "STALE_SECONDS", 0.0)
+    monkeypatch.setattr(samples, "STALE_SECONDS", -1.0)
     value, up = await shown(page)
     assert isnan(value)
     assert up == 0
@@ -266,6 +268,7 @@ async def test_a_page_never_hangs_with_whom_it_asks(monkeypatch: pytest.MonkeyPa
 async def test_a_question_that_is_never_answered_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then it can be asked again."""
     monkeypatch.setattr(samples, "GIVE_UP_SECONDS", 0.01)
+    monkeypatch.setattr(samples, "PATIENCE_SECONDS", 600.0)
     page, source = Page(Figures(frozenset(Part))), Source()
     page.sample("outbox", source, OWN, fresh_seconds=0.0)
     source.answers.clear()
@@ -274,6 +277,7 @@ async def test_a_question_that_is_never_answered_is_given_up(monkeypatch: pytest
     assert isnan(value)
     assert up == 0
     source.answers.set()
+    monkeypatch.setattr(samples, "GIVE_UP_SECONDS", 600.0)
     assert await shown(page) == (2.0, 1.0)
     await page.close()
 
