@@ -19,7 +19,7 @@ __all__ = ["databases"]
 
 pytestmark = pytest.mark.process
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 Two = tuple[PostgresViews, PostgresViews]
 
 

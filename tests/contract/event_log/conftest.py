@@ -8,6 +8,7 @@ from typing import Protocol
 
 import pytest
 
+from ordering.adapters.kafka import publisher as kafka_publisher
 from ordering.adapters.kafka.connection import KafkaConnection
 from ordering.adapters.kafka.newest import KafkaTail
 from ordering.adapters.kafka.publisher import KafkaPublisher
@@ -170,6 +171,7 @@ class InKafka:
     async def restart(self) -> None:
         await self.publisher.close()
         self.publisher = KafkaPublisher(self._connection, TOPIC)
+        await self.ready()
 
     async def recreate(self) -> None:
         self._broker.recreate_topic(TOPIC, PARTITIONS)
@@ -276,8 +278,11 @@ WAYS = {"classic": member("classic"), "consumer": member("consumer"), "reader": 
         *(pytest.param(f"{broker}-{way}", marks=pytest.mark.process) for broker in BROKERS for way in WAYS),
     ]
 )
-async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EventLog]:
-    """An empty topic of three partitions."""
+async def log(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[EventLog]:
+    """An empty topic of three partitions, on a machine that may take its time: no broker is away here."""
+    monkeypatch.setattr(kafka_publisher, "PROBE_SECONDS", PATIENCE)
     under_test: EventLog
     if request.param == "memory":
         under_test = InMemory()

@@ -9,7 +9,7 @@ from ordering.application.messages import Lag, Polled
 from tests.contract.event_log.conftest import NOW, PARTITIONS, EventLog
 from tests.contract.event_log.reading import MANY, per_partition, read_all, record, records, started
 
-LONG = 30.0
+LONG = 360.0
 """A wait that a test never sits out: what it waits for comes at once."""
 
 
