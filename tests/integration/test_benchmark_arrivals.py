@@ -75,6 +75,9 @@ def test_a_loss_a_repeat_and_a_wrong_key_show(cluster: MockCluster) -> None:
     """A is there twice, B under another's key, C not at all."""
     publish(cluster, [(b"A", event("A")), (b"A", event("A")), (b"D", event("B"))])
 
-    found = looked(cluster, ["A", "B", "C"], plain_key, 3)
+    with Arrivals(cluster.bootstrap, TOPIC, SEED_SCHEMA, plain_key, 60) as found:
+        found.await_ids(["A"])  # and the topic's end
+        found.patience = 0.5  # what is not there now never comes
+        found.await_ids(["A", "B", "C"])
 
     assert (found.missing, found.strangers, found.repeated, found.surplus) == (2, 1, 1, 0)

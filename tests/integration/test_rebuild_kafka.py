@@ -20,6 +20,7 @@ from ordering.adapters.postgres.views import PostgresViews
 from ordering.adapters.system import SystemRuntime
 from ordering.application.consume_events import ConsumerLimits, EventConsumer
 from ordering.application.dead_letters import HeldRecords
+from ordering.application.failures import BrokerUnavailable
 from ordering.application.framing import frame
 from ordering.application.generations import Difference, Progress
 from ordering.application.messages import Acked, OutgoingRecord
@@ -48,6 +49,15 @@ def topic(kafka: Kafka | GivenKafka) -> Iterator[str]:
     topics.recreate_topic(name, 3)
     yield name
     topics.delete(name)
+
+
+async def answered(publisher: KafkaPublisher) -> bool:
+    """Whether the broker answers within the time that the publisher gives it."""
+    try:
+        await publisher.probe()
+    except BrokerUnavailable:
+        return False
+    return True
 
 
 @attrs.define
@@ -83,6 +93,9 @@ class Cluster:
     async def publish(self, made: list[OutgoingRecord], batch: int) -> None:
         publisher = KafkaPublisher(self.connection, self.topic)
         self.exits.push_async_callback(publisher.close)
+        async with asyncio.timeout(PATIENCE):
+            while not await answered(publisher):
+                pass
         for start in range(0, len(made), batch):
             results = await publisher.publish(made[start : start + batch])
             assert all(isinstance(result, Acked) for result in results), results

@@ -20,7 +20,7 @@ from tests.integration.schema_registry.asking import (
     Clock,
     Connect,
     refusal,
-    ticks_during,
+    turns_beside,
 )
 from tests.services.registry_stub import RegistryStub
 from tests.unit.adapters.avro.samples import EVENT, INHERITED, OURS, our_record
@@ -149,15 +149,11 @@ async def test_a_hanging_registry_ends_the_call_in_bounded_time_and_never_blocks
 ) -> None:
     """Whatever it does, the call ends on its own, and the event loop served others all the while."""
     stub.faults.drip = way.startswith("sends")
-    client = connect(timeout_seconds=1.0)
-
-    async def asked() -> None:
-        assert await refusal(client.schema_of(1)) == "the schema registry does not answer in time"
-
+    patient, client = connect(timeout_seconds=PATIENCE / 4), connect(timeout_seconds=1.0)
     with stub.holding() if way.startswith("takes") else nullcontext():
+        assert await turns_beside(patient.schema_of(1), 20)  # a blocked loop: it ends in the first turn
         async with asyncio.timeout(PATIENCE):
-            turns = await ticks_during(asked())
-    assert turns >= 10  # a blocked loop: 1
+            assert await refusal(client.schema_of(1)) == "the schema registry does not answer in time"
 
 
 async def test_each_request_of_the_administration_is_bounded_too(stub: RegistryStub) -> None:
@@ -178,7 +174,7 @@ async def test_after_silence_the_next_callers_do_not_wait(stub: RegistryStub, co
         told = await refusal(client.schema_of(1))
         for number in range(2, 100):
             assert await refusal(client.schema_of(number)) == told
-        assert stub.count("GET") == 1
+        assert stub.count("GET") <= 1  # none, where the machine did not get round to taking it within its second
 
 
 async def test_callers_at_the_same_time_share_one_request(stub: RegistryStub, connect: Connect) -> None:
