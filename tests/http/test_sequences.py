@@ -39,7 +39,7 @@ async def test_an_id_is_taken_for_ever(system: System) -> None:
     for body in ({"orderId": order_id, "numItems": 5}, {"orderId": f" {order_id} ", "numItems": 1}):
         again = await system.cart.post(CREATE, json=body)
         assert (again.status_code, code_of(again)) == (409, "duplicate-order")
-    shown = await details(system, order_id, wait=10)
+    shown = await details(system, order_id, wait=30)
     assert shown.json()["data"]["items"] == first.json()["data"]["items"]
 
 
@@ -56,7 +56,7 @@ async def test_what_was_answered_is_what_is_read(system: System) -> None:
     items = [{"itemId": "A", "quantity": 3, "price": 0.1}]
     created = await system.cart.post(CREATE, json={"orderId": order_id, "currency": "BHD", "items": items})
     confirmed = await change(system, order_id, "confirmed")
-    shown = await details(system, order_id, minVersion=2, wait=10)
+    shown = await details(system, order_id, minVersion=2, wait=30)
     for answer in (created, confirmed, shown):
         assert b'"items":[{"itemId":"A","quantity":3,"price":0.100}],"totalAmount":0.300,' in answer.content
     assert created.json()["data"] == {**confirmed.json()["data"], "status": "pending"}
@@ -73,7 +73,7 @@ async def test_shipping_costs_two_per_cent_rounded_down(system: System, price: s
     order_id = system.new_id()
     cart = '{"orderId":"%s","currency":"%s","items":[{"itemId":"A","quantity":1,"price":%s}]}'
     await system.cart.post(CREATE, content=cart % (order_id, currency, price))
-    shown = await details(system, order_id, wait=10)
+    shown = await details(system, order_id, wait=30)
     assert b'"shippingCost":' + cost + b"}" in shown.content
 
 
@@ -185,19 +185,19 @@ async def test_a_version_can_be_waited_for(system: System) -> None:
     """Ask first, write then: the answer has the version that was asked for."""
     order_id = system.new_id()
     await create(system, order_id)
-    waiting = asyncio.ensure_future(details(system, order_id, minVersion=2, wait=10))
+    waiting = asyncio.ensure_future(details(system, order_id, minVersion=2, wait=30))
     while not await _is_pending(system, order_id):
         pass
     await change(system, order_id, "confirmed")
     shown = await waiting
     if shown.status_code == 409:  # the stand-ins do not wait
-        shown = await details(system, order_id, minVersion=2, wait=10)
+        shown = await details(system, order_id, minVersion=2, wait=30)
     assert (shown.status_code, shown.headers["etag"]) == (200, '"2"')
     assert shown.json()["data"]["status"] == "confirmed"
 
 
 async def _is_pending(system: System, order_id: str) -> bool:
-    return bool((await details(system, order_id, wait=10)).json()["data"]["status"] == "pending")
+    return bool((await details(system, order_id, wait=30)).json()["data"]["status"] == "pending")
 
 
 async def test_pages_hold_every_id_once_in_order_of_appearance(system: System) -> None:
@@ -241,7 +241,7 @@ async def test_statistics_count_orders_not_events(system: System) -> None:
     order_id = system.new_id()
     await create(system, order_id)
     await change(system, order_id, "confirmed")
-    await details(system, order_id, minVersion=2, wait=10)
+    await details(system, order_id, minVersion=2, wait=30)
     after = (await system.order.get(STATS)).json()
     assert after["totalOrders"] == before + 1
     assert order_id in after["orderIds"] or after["truncated"]

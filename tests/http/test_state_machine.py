@@ -198,7 +198,7 @@ class WholeHttpApi(RuleBasedStateMachine):
         return write
 
     async def _send_and_wait(self, write: Write, version: int) -> None:
-        query = {"orderId": write.order_id, "minVersion": version, "wait": 10}
+        query = {"orderId": write.order_id, "minVersion": version, "wait": 30}
         waiting = asyncio.ensure_future(self._get(DETAILS, **query))
         await self._send(write)
         self._check_details(self.model.orders[write.order_id], version, await waiting)
@@ -361,7 +361,7 @@ class WholeHttpApi(RuleBasedStateMachine):
 
     async def _check_visible(self, order: Placed) -> None:
         """Wait for the last version; what is read is it."""
-        answer = await self._get(DETAILS, orderId=order.order_id, minVersion=order.version, wait=10)
+        answer = await self._get(DETAILS, orderId=order.order_id, minVersion=order.version, wait=30)
         self._check_details(order, order.version, answer)
 
     def _check_details(self, order: Placed, version: int, answer: httpx.Response) -> None:

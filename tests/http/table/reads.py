@@ -6,7 +6,7 @@ from tests.http.table.row import ID, Row, read
 
 DETAILS, IDS, STATS = "/api/order-details", "/api/getAllOrderIdsFromTopic", "/api/stats"
 TOPIC = "topicName=order-events"
-KNOWN = f"orderId={ID}&wait=10"
+KNOWN = f"orderId={ID}&wait=30"
 
 
 def details(name: str, query: str, status: int, code: str | None = None, **rest: object) -> Row:
@@ -41,8 +41,8 @@ DETAILS_ROWS: list[Row] = [
     ),
     details("known at a version", f"{KNOWN}&minVersion=2", 200, given="confirmed", replied={"etag": '"2"'}),
     details("every status", f"{KNOWN}&minVersion=4", 200, given="delivered", answer={"data.status": "delivered"}),
-    details("id trimmed", f"orderId=%20+{ID}%09&wait=10", 200, given="pending"),
-    details("id escaped", f"order%49d={ID}&wait=10", 200, given="pending"),
+    details("id trimmed", f"orderId=%20+{ID}%09&wait=30", 200, given="pending"),
+    details("id escaped", f"order%49d={ID}&wait=30", 200, given="pending"),
     details("unknown parameters ignored", f"{KNOWN}&foo=1&bar", 200, given="pending"),
     details("empty pieces ignored", f"&&{KNOWN}&", 200, given="pending"),
     details("unknown", f"orderId={ID}", 404, "order-not-found"),
@@ -50,7 +50,7 @@ DETAILS_ROWS: list[Row] = [
     details("unknown at a version", f"orderId={ID}&minVersion=3", 404, "order-not-found"),
     details(
         "version in the future",
-        f"{KNOWN}&minVersion=9&wait=0.05".replace("&wait=10", ""),
+        f"{KNOWN}&minVersion=9&wait=0.05".replace("&wait=30", ""),
         409,
         "version-not-reached",
         given="pending",
