@@ -15,7 +15,7 @@ SERVER = """
 import signal, sys, time
 signal.signal(signal.SIGINT, lambda *_: sys.exit({status}))
 print("up", flush=True)
-time.sleep(30)
+time.sleep(600)
 """
 pytestmark = pytest.mark.process
 
@@ -60,7 +60,7 @@ def test_an_unfit_python_gets_one_clear_line(script: str, message: str, tmp_path
         env={**os.environ, "PYTHON": str(python)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
         check=False,
     )
 

@@ -33,7 +33,7 @@ from tests.services.processes import Missing
 
 ANSWERING_SECONDS = 2.0
 """From a kill until both services answer again; they are started again at once."""
-LOADED = 10.0
+LOADED = 30.0
 """How much longer that may take where a test asserts it: most of it is the start of a Python process, which takes its
 time on a machine that is busy with other tests."""
 

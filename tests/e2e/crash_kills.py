@@ -27,10 +27,10 @@ FREEZES: Final = 0.3
 """The share of random kills with a process that stands still before, or that still stands when it happens."""
 TWICE: Final = 0.2
 """The share of random kills with another one before the system is back."""
-REACH_SECONDS: Final = 30.0
+REACH_SECONDS: Final = 120.0
 """Until then a process has reached its kill point, or it counts as never reached."""
 
-BACK_SECONDS: Final = 60.0
+BACK_SECONDS: Final = 120.0
 """Until then the system is back after a kill, or it counts as never back: generous, a loaded machine is no failure."""
 
 OF_ORDER: Final = frozenset(

@@ -11,7 +11,7 @@ import asyncpg
 import attrs
 
 from tests.faults import load
-from tests.faults.cluster import PATIENCE
+from tests.faults.cluster import PATIENCE, PATIENT
 from tests.faults.outcome import Limit, Outcome, none, worst
 from tests.faults.parts import Parts, Trial
 from tests.faults.watch import Watch
@@ -133,7 +133,7 @@ def kill_accept(parts: Parts, *, rounds: int, down: float) -> Outcome:
 
 
 async def _kill_accept(parts: Parts, rounds: int, down: float) -> Outcome:
-    with repaired(parts.kafka), parts.trial("broker-kill-accept", BROKER_OUTAGE="accept") as trial:
+    with repaired(parts.kafka), parts.trial("broker-kill-accept", BROKER_OUTAGE="accept", **PATIENT) as trial:
         cart, waiting, drained = trial.cluster.cart(), [], []
         trial.cluster.order()
         async with load.load(cart.url, trial.ledger, "A"), Watch(cart.url, trial.ledger, "W") as watch:

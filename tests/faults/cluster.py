@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.services.processes import Process, free_ports
+from tests.services.surroundings import OURS
 
 PATIENCE = 120.0
 """Seconds until something that must happen counts as not happening: generous, a loaded machine is no failure."""
-OURS = ("ORDERING_", "KAFKA_", "API_", "CART_", "ORDER_", "DATABASE_", "SCHEMA_", "BROKER_", "DEFAULT_CURRENCY")
+PATIENT = {"ORDERING_ADMISSION_SECONDS": "600"}
+"""For scenarios in which nobody may be refused: not because this machine, or its disk, is slow either."""
 UNCOMPILED = "PYTHONDONTWRITEBYTECODE"
 """With it a source tree is compiled anew at every start, a third of it; what people install is compiled once."""
 

@@ -19,7 +19,7 @@ import httpx
 from tests.e2e.crash_checker import SCHEMA
 from tests.faults import load
 from tests.faults.broker import STEADY, repaired
-from tests.faults.cluster import PATIENCE, Instance
+from tests.faults.cluster import PATIENCE, PATIENT, Instance
 from tests.faults.outcome import Limit, Outcome, none, worst
 from tests.faults.parts import Parts, Trial
 from tests.faults.watch import Watch
@@ -38,7 +38,8 @@ def down_under_load(parts: Parts, *, down: float) -> Outcome:
 
 async def _down_under_load(parts: Parts, down: float) -> Outcome:
     registry = parts.lasting_registry
-    with repaired(registry), parts.trial("registry-down-under-load", lasting=True, BROKER_OUTAGE="reject") as trial:
+    settings = {"BROKER_OUTAGE": "reject", **PATIENT}
+    with repaired(registry), parts.trial("registry-down-under-load", lasting=True, **settings) as trial:
         cart, order = trial.cluster.cart(), trial.cluster.order()
         invisible = 0
         async with load.load(cart.url, trial.ledger, "R"), Watch(cart.url, trial.ledger, "W") as watch:

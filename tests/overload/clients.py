@@ -318,6 +318,22 @@ async def ask(url: str, request: bytes, seconds: float = 60.0) -> Answer | None:
                 await writer.wait_closed()
 
 
+async def usual(url: str, record: Record, name: str) -> float:
+    """How long the slowest of ten orders takes, in seconds, while nobody else asks; all of them are accepted."""
+    slowest = 0.0
+    for number in range(10):
+        order_id = f"{name}-{number}"
+        began = time.monotonic()
+        record.began(order_id)
+        answer = await ask(url, create_request(order_id))
+        took = time.monotonic() - began
+        assert answer is not None, "a service that has nothing to do hangs up"
+        record.answered(order_id, answer, took)
+        assert answer.status == 201, answer
+        slowest = max(slowest, took)
+    return slowest
+
+
 async def until_normal(url: str, record: Record, name: str, *, within: float, seconds: float = 60.0) -> float:
     """Ask every 50 ms until ten orders in a row are accepted within so many seconds each; when the first of them
     was asked, in seconds from now."""

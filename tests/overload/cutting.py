@@ -12,7 +12,7 @@ import uvloop
 
 from tests.e2e.crash_clients import Attempt
 from tests.faults.outcome import Limit, Outcome, none
-from tests.overload.clients import SEED, Record, create_request, until_normal
+from tests.overload.clients import SEED, Record, create_request, until_normal, usual
 from tests.overload.systems import Attempts, Open, Place
 
 AT_ONCE = 8
@@ -32,6 +32,7 @@ def cut_connections(place: Place, *, cuts: int) -> Outcome:
 async def _cut_connections(place: Place, cuts: int) -> Outcome:
     with place.system("cut", ORDERING_ADMISSION_MAX=str(ADMITTED)) as system:
         rng, attempts, record = random.Random(SEED), Attempts(), Record()
+        usually = await usual(system.cart.url, record, "before")
         before = Open.of(system, place)
         port, whole = system.cart.port, 0
         for first in range(0, cuts, AT_ONCE):
@@ -47,7 +48,7 @@ async def _cut_connections(place: Place, cuts: int) -> Outcome:
                 jobs.append(_cut(port, request[:length], pause, reset=rng.random() < 0.5))
             await asyncio.gather(*jobs)
         left = await before.left()
-        normal = await until_normal(system.cart.url, record, "after", within=1.0)
+        normal = await until_normal(system.cart.url, record, "after", within=max(1.0, 2 * usually))
         findings = await system.settled({**attempts, **record.attempts})
         stored = findings.events - findings.repeated - len(record.accepted)
         began = time.monotonic()

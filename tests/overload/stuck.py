@@ -72,6 +72,7 @@ def _settings(admitted: int, head: float, body: float) -> dict[str, str]:
         "ORDERING_ADMISSION_MAX": str(admitted),
         "ORDERING_HEAD_SECONDS": str(head),
         "ORDERING_BODY_SECONDS": str(body),
+        "ORDERING_ADMISSION_SECONDS": "600",  # a slow disk makes nobody be refused
     }
 
 
