@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Generator
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.services.surroundings import clear, composed
@@ -66,9 +67,24 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     global _held  # noqa: PLW0603 -- an audit hook has no other way to know the running test
     _held = None if item.get_closest_marker("process") else item
     try:
-        return (yield)
+        with _logs_as_before():
+            return (yield)
     finally:
         _held = None
+
+
+@contextlib.contextmanager
+def _logs_as_before() -> Generator[None, None, None]:
+    """Whoever logs as a service does logs to a stream that ends with his test; all that came after it would fail."""
+    loggers = [logging.getLogger(name) for name in (None, "uvicorn")]
+    before = [(logger.handlers[:], logger.level) for logger in loggers]
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
+        for logger, (handlers, level) in zip(loggers, before, strict=True):
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
 
 
 # In its own fixtures and its own code only: what ends in between was started by others, who may have the mark.
