@@ -44,14 +44,6 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(autouse=True)
-def _logs_of_this_test_end_with_it() -> Generator[None, None, None]:
-    """A test that logs as a service does writes to a stream that pytest closes after it: no later one may go there."""
-    yield
-    root = logging.getLogger()
-    root.handlers[:] = [one for one in root.handlers if type(one).__module__ != "ordering.entrypoints.observe"]
-
-
 def _forbid_unmarked_io(event: str, _args: tuple[object, ...]) -> None:
     if event in _IO_EVENTS and _running is not None:
         msg = f"{_running.nodeid} uses {event}: mark it with @pytest.mark.process"
