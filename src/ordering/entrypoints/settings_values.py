@@ -238,7 +238,10 @@ def read(
         if raw is None:
             continue
         try:
+            raw.encode()
             values[attribute] = option.kind.parse(raw)
+        except UnicodeEncodeError:
+            faults.append(Fault(option.name, option.shown(raw), source, "must be UTF-8"))
         except ValueError as error:
             faults.append(Fault(option.name, option.shown(raw), source, str(error)))
     return values, sources, faults

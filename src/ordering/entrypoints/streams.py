@@ -3,7 +3,7 @@
 import os
 import sys
 from contextlib import suppress
-from io import FileIO
+from io import FileIO, TextIOWrapper
 from typing import Final, TextIO
 
 _STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
@@ -20,6 +20,13 @@ def open_missing() -> None:
             descriptor = os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(descriptor, True)
             setattr(sys, name, os.fdopen(descriptor, mode))
+
+
+def print_anything() -> None:
+    """What a terminal's character set lacks is printed as an escape; it is nobody's fault, and no traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_no_more() -> None:

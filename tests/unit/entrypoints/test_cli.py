@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import structlog
 from ordering.application.generations import RebuildReport
 from ordering.application.messages import Changes, HeldRecord, Record
 from ordering.application.rebuild import Wishes
-from ordering.entrypoints import container
+from ordering.entrypoints import container, streams
 from ordering.entrypoints.cli import main, rebuild
 from ordering.entrypoints.cli import output as out
 from ordering.entrypoints.observe import ServiceObserver
@@ -61,6 +62,8 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         ["rebuild", "--limit-report", "-1"],
         ["rebuild", "--verify"],
         ["dlq", "release", "1/7"],
+        ["orders", "show", "a\udcff"],
+        ["backup", "b\udcff"],
     ],
 )
 def test_a_wrong_call_is_one_line_and_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,6 +117,20 @@ def test_a_folder_that_nobody_served_is_told(arguments: list[str], capsys: pytes
     assert len(printed.err.splitlines()) == 1
     assert "Events cannot be delivered" not in printed.err  # nobody wanted to deliver any
     assert not Path("data").exists()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_every_character_set_can_print_what_others_have_sent(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody's key, on a terminal without its letters: as an escape, and JSON stays JSON."""
+    printed = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(printed, encoding))
+    streams.print_anything()
+    out.rows([{"orderId": "\u4ed4\N{REPLACEMENT CHARACTER}"}], ("orderId",), "table", empty="")
+    out.line({"orderId": "\u4ed4"})
+    table, last = printed.getvalue().decode(encoding).splitlines()[-2:]
+
+    assert table == ("\u4ed4\ufffd" if encoding == "utf-8" else "\\u4ed4\\ufffd")
+    assert json.loads(last) == {"orderId": "\u4ed4"}
 
 
 def test_a_file_is_no_listener(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,6 +147,7 @@ def test_all_faults_come_at_once_with_name_value_and_source() -> None:
         ("ORDERING_ALLOWED_HOSTS", "https://shop.example"),
         ("ORDERING_ALLOWED_HOSTS", "shop.example:8000"),
         ("ORDERING_ALLOWED_HOSTS", "*"),
+        ("ORDERING_DATA_DIR", "d\udcff"),
     ],
 )
 def test_a_bad_value_is_refused_under_its_name(name: str, value: str) -> None:

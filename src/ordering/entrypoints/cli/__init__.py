@@ -12,7 +12,7 @@ from typing import Final
 
 from ordering.entrypoints.process import CalledWrongly, StartupError
 from ordering.entrypoints.settings_values import SettingsError
-from ordering.entrypoints.streams import open_missing, print_no_more
+from ordering.entrypoints.streams import open_missing, print_anything, print_no_more
 
 CONSOLE_ONLY: Final = ("rich", "werkzeug")
 """Packages that libraries of ours load when they find them, for consoles and frameworks that a service has not: as
@@ -25,8 +25,10 @@ NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 done, 1 it could not be done, 2 called or configured wrongly."""
     open_missing()
+    print_anything()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        _require_text(given)
         return _run(given)
     except SettingsError as error:
         for fault in error.faults:
@@ -46,6 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _require_text(given: list[str]) -> None:
+    """No id of ours and no name of a database file is anything but UTF-8."""
+    for argument in given:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise CalledWrongly(f"the argument {argument!r} is not UTF-8") from None
 
 
 def _run(given: list[str]) -> int:

@@ -27,8 +27,9 @@ def rows(found: Sequence[Row], columns: Sequence[str], output: Output, *, empty:
 
 
 def line(row: Row) -> None:
-    """Print one JSON object on one line, at once."""
-    print(json.dumps(row, ensure_ascii=False, default=str), flush=True)
+    """Print one JSON object on one line, at once; it is JSON in every character set."""
+    narrow = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")
+    print(json.dumps(row, ensure_ascii=narrow, default=str), flush=True)
 
 
 def table(found: Iterable[Row], columns: Sequence[str], *, bold: bool = False) -> str:
