@@ -13,13 +13,17 @@ import anyio
 import pytest
 import structlog
 
+from ordering.application import failures
+from ordering.application.errors import DuplicateOrder
 from ordering.application.generations import RebuildReport
 from ordering.application.messages import Changes, HeldRecord, Record
 from ordering.application.rebuild import Wishes
 from ordering.entrypoints import container, streams
 from ordering.entrypoints.cli import main, rebuild
 from ordering.entrypoints.cli import output as out
+from ordering.entrypoints.cli.tools import Tools, use
 from ordering.entrypoints.observe import ServiceObserver
+from ordering.entrypoints.process import StartupError
 from ordering.entrypoints.settings import Settings
 
 
@@ -131,6 +135,33 @@ def test_every_character_set_can_print_what_others_have_sent(encoding: str, monk
 
     assert table == ("\u4ed4\ufffd" if encoding == "utf-8" else "\\u4ed4\\ufffd")
     assert json.loads(last) == {"orderId": "\u4ed4"}
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        failures.BrokerUnavailable("it is away"),
+        failures.RegistryUnavailable("it is away"),
+        failures.StoreUnavailable("it is away"),
+        failures.Refused("it cannot be used"),
+        failures.WriteRejected("a row is too big"),
+        failures.CommitAmbiguous("nobody knows"),
+        failures.StalePosition("somebody was faster"),
+        failures.LogChanged("it is another one"),
+        DuplicateOrder("ORDER-1"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_whatever_a_command_meets_is_one_line(failure: Exception) -> None:
+    """Every failure of a port, and what the use cases refuse."""
+
+    async def work(_: Tools) -> int:
+        raise failure
+
+    with pytest.raises(StartupError) as told:
+        use(work)
+    assert str(told.value)
+    assert "\n" not in str(told.value)
 
 
 def test_a_file_is_no_listener(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

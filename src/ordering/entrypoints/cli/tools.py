@@ -4,7 +4,14 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
-from ordering.application.failures import BrokerUnavailable, CommitAmbiguous, Failure, LogChanged, StalePosition
+from ordering.application.failures import (
+    BrokerUnavailable,
+    CommitAmbiguous,
+    Failure,
+    LogChanged,
+    StalePosition,
+    WriteRejected,
+)
 from ordering.domain.errors import OrderingError
 from ordering.entrypoints import container
 from ordering.entrypoints.container import Tools
@@ -24,6 +31,8 @@ def use(work: Callable[[Tools], Awaitable[int]]) -> int:
         raise StartupError(error.reason) from None  # commands only read the log
     except (*container.REFUSALS, OrderingError, Failure, LogChanged) as error:
         raise StartupError(str(error)) from None
+    except WriteRejected as error:
+        raise StartupError(f"the database refuses to store this: {error}") from None
     except StalePosition:
         raise StartupError("the order service kept changing this order: try again") from None
     except CommitAmbiguous:
