@@ -1,6 +1,6 @@
 """Every port of the system, each as small as its caller needs and saying what it guarantees.
 
-Adapters translate their driver's errors into ``application.errors`` at their border; a port never lets a driver's
+Adapters translate their driver's errors into ``application.failures`` at their border; a port never lets a driver's
 exception through. All coroutines run on one event loop; adapters hide their threads.
 """
 
