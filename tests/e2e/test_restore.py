@@ -15,10 +15,11 @@ import pytest
 from tests.e2e.running import PATIENCE, System, command, environment, running, until
 from tests.faults.cluster import Cluster, Instance
 from tests.faults.cluster import running as ending
-from tests.services.fixtures import GivenKafka, GivenRegistry
+from tests.services.fixtures import GivenKafka, GivenPostgres, GivenRegistry
 from tests.services.kafka import Kafka
 from tests.services.postgres import Postgres
 from tests.services.registry import Registry
+from tests.services.topics import Topics
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -205,3 +206,91 @@ def run_program(program: Path, *words: str) -> None:
     """One of PostgreSQL's own, to its end."""
     done = subprocess.run([program, *words], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_lost_log_is_made_again_from_the_order_store(tmp_path: Path) -> None:
+    """Embedded: the log's file is gone. Nothing begins a new one by itself; one command does, and every order that the
+    order store knows is published again."""
+    data = tmp_path / "data"
+    confirm = {"orderId": "first", "status": "confirmed"}
+    with running(data) as system:
+        assert [system.place(order_id) for order_id in ("first", "second")] == [201, 201]
+        assert system.call("PUT", f"{system.cart}/api/update-order", confirm)[0] == 200
+        assert details(system, "second", wait=30) == 200
+        before = shown(system, "first")
+        assert command("restore", "republish", env=environment(data)).returncode == 1  # a service runs
+        assert system.stop() == 0
+    for left in [*data.glob("log-order-events.db*"), *data.glob("view.db*")]:
+        left.unlink()
+    refused = command("serve", "cart", env=environment(data))
+    assert refused.returncode == 1
+    assert "log-order-events.db, but there was one" in refused.stderr
+
+    again = command("restore", "republish", "--output", "json", env=environment(data))
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout) == {"orders": 2, "records": 0, "shortened": 0, "waiting": 3}
+    told = command("restore", "republish", env=environment(data))
+    assert told.stdout.splitlines() == [
+        "2 orders in the order store, 0 records in the log",
+        "3 events wait to be published: the cart service does so when it starts",
+    ]
+    with running(data) as system:
+        assert details(system, "second", wait=30) == 200
+        assert shown(system, "first") == before
+        assert system.place("third") == 201
+        assert details(system, "third", wait=30) == 200
+        stats = system.call("GET", f"{system.order}/api/stats")[1]
+        assert (stats["totalOrders"], stats["gaps"], stats["late"], stats["deadLetters"]) == (3, 0, 0, 0)
+        assert system.stop() == 0
+    whole = command("restore", "republish", env=environment(data))
+    assert whole.stdout.splitlines() == [
+        "3 orders in the order store, 4 records in the log",
+        "the log has every order as the order store has it: there is nothing to publish",
+    ]
+
+
+def shown(system: System, order_id: str) -> object:
+    """The order at its second version, as the order service tells it."""
+    query = f"orderId={order_id}&minVersion=2&wait=30"
+    status, answer = system.call("GET", f"{system.order}/api/order-details?{query}")
+    assert status == 200
+    return answer
+
+
+def test_a_topic_that_was_lost_is_filled_from_the_database(
+    kafka: Kafka | GivenKafka, registry: Registry | GivenRegistry, postgres: Postgres | GivenPostgres, tmp_path: Path
+) -> None:
+    """Cluster: the topic is deleted and made again; the read model begins anew, as the guide says."""
+    name = f"lost-{uuid4().hex[:8]}"
+    database = postgres.create_database(name)
+    cluster = Cluster(tmp_path, bootstrap=kafka.bootstrap, registry=registry.url, database=database, topic=name)
+    with ending(cluster):
+        cluster.prepare()
+        cart, order = cluster.cart(), cluster.order()
+        for order_id in ("first", "second"):
+            body = {"orderId": order_id, "numItems": 1}
+            assert call(cart, "POST", "/api/create-order", body)[0] == 201
+        assert call(cart, "PUT", "/api/update-order", {"orderId": "first", "status": "confirmed"})[0] == 200
+        path = "/api/order-details?orderId={}&minVersion={}&wait=30"
+        before = [call(order, "GET", path.format(*one)) for one in (("first", 2), ("second", 1))]
+        assert [status for status, _ in before] == [200, 200]
+        cart.stop()
+        order.stop()
+        Topics(kafka.bootstrap).delete(name)
+        until(lambda: command("topics", "ensure", env=cluster.env).returncode == 0, "the topic is there again")
+
+        def run(*words: str) -> subprocess.CompletedProcess[str]:
+            done = command(*words, env=cluster.env)
+            assert done.returncode == 0, done.stderr
+            return done
+
+        assert "3 events wait to be published" in run("restore", "republish").stdout
+        run("migrate", "down", "base", "--part", "order")
+        run("migrate", "up")
+        cart.start()
+        order.start()
+        assert [call(order, "GET", path.format(*one)) for one in (("first", 2), ("second", 1))] == before
+        stats = call(order, "GET", "/api/stats?ids=false")[1]
+        assert isinstance(stats, dict)
+        assert (stats["totalOrders"], stats["gaps"], stats["late"], stats["deadLetters"]) == (2, 0, 0, 0)
+    postgres.drop_database(name)

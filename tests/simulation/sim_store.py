@@ -13,6 +13,7 @@ from ordering.application.messages import (
     AnswerTaken,
     Conflict,
     JournalEntry,
+    KeptState,
     NewEvent,
     OutboxRow,
     OutboxSummary,
@@ -171,6 +172,12 @@ class SimStore:
 
     async def adopt(self, events: Sequence[NewEvent]) -> None:
         await self._change("store.adopt", lambda: self._real.adopt(events))
+
+    async def states(self, after: str, limit: int) -> Sequence[KeptState]:
+        return await self._read("store.states", lambda: self._real.states(after, limit))
+
+    async def requeue(self, keys: Collection[str], lost: Sequence[NewEvent]) -> None:
+        await self._change("store.requeue", lambda: self._real.requeue(keys, lost))
 
     async def trim(self, *, answers_before: int, journal_before: int, limit: int) -> int:
         return await self._change(

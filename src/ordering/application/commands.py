@@ -9,7 +9,7 @@ import attrs
 
 from ordering.application.errors import KeyInFlight, KeyReused
 from ordering.application.event_headers import event_headers
-from ordering.application.messages import Encoded, NewEvent, RecordedAnswer, Write
+from ordering.application.messages import Encoded, NewEvent, RecordedAnswer, StoredState, Write
 from ordering.application.ports import OrderRepository, Runtime
 from ordering.domain.events import OrderEvent, Stamp
 from ordering.domain.order import Order
@@ -21,6 +21,9 @@ class OrderCodec(Protocol):
     """Order events as Avro bodies of the current schema, without a registry id."""
 
     def encode(self, event: OrderEvent) -> Encoded: ...
+
+    def decode(self, encoded: Encoded) -> OrderEvent:
+        """The event. Raises ValueError for what it cannot read."""
 
     def order(self, encoded: Encoded) -> Order:
         """The order that an event carries. Raises ValueError for what it cannot read."""
@@ -115,6 +118,14 @@ class ChangeRecorder:
             at,
         )
         return Write(order.order_id, order.version - 1, row, self._answer(order, context.once, at))
+
+    def again(self, state: StoredState, request_id: str) -> NewEvent:
+        """The newest event of an order as a journal row once more. Raises ValueError for a state it cannot read."""
+        event = self._codec.decode(state.encoded)
+        headers = event_headers(event, self._source, request_id, None, None)
+        at = (event.occurred_at - _EPOCH) // timedelta(microseconds=1)
+        key = state.aggregate_id
+        return NewEvent(event.event_id, key, state.version, self._topic, key.encode(), headers, state.encoded, at)
 
     def unchanged(self, order: Order, once: Once) -> Write:
         """No change, only the key's answer."""

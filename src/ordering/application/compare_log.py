@@ -80,15 +80,16 @@ def judge(version: int, event_id: str, standing: Standing | None) -> Verdict:
 
 
 @attrs.frozen
-class _Own:
-    """An event of ours in the log."""
+class Own:
+    """An event of ours in the log, with its version."""
 
     record: Record
     event: DecodedEvent
     version: int
 
 
-def _own(records: Sequence[Record], events: Sequence[DecodedEvent | Undecodable], source: bytes) -> Iterator[_Own]:
+def own_events(records: Sequence[Record], events: Sequence[DecodedEvent | Undecodable], source: bytes) -> Iterator[Own]:
+    """Those that are ours; ``source`` is what our own records bear as their CloudEvents source."""
     for record, event in zip(records, events, strict=True):
         if (
             isinstance(event, DecodedEvent)
@@ -96,7 +97,7 @@ def _own(records: Sequence[Record], events: Sequence[DecodedEvent | Undecodable]
             and event.version is not None
             and (SOURCE_HEADER, source) in record.headers
         ):
-            yield _Own(record, event, event.version)
+            yield Own(record, event, event.version)
 
 
 class StartCheck:
@@ -119,7 +120,7 @@ class StartCheck:
         places: dict[tuple[bytes, int], None] = {}
         for begin in range(0, len(records), BATCH):
             part = records[begin : begin + BATCH]
-            ours = list(_own(part, await self._decoder.decode(part), self._source))
+            ours = list(own_events(part, await self._decoder.decode(part), self._source))
             standings = await self._store.standings({one.event.key for one in ours})
             found += unknown(ours, standings)
             places |= {(one.record.key or b"", one.record.partition): None for one in ours}
@@ -131,7 +132,7 @@ class StartCheck:
         return list(places)[:: 1 + len(places) // PLACES]
 
 
-def unknown(ours: Iterable[_Own], standings: Mapping[str, Standing]) -> Iterator[Unknown]:
+def unknown(ours: Iterable[Own], standings: Mapping[str, Standing]) -> Iterator[Unknown]:
     """Those of them that the store does not know."""
     for one in ours:
         standing = standings.get(one.event.key)
@@ -179,7 +180,7 @@ class Reconciler:
         return told
 
     async def _batch(self, records: Sequence[Record], told: Reconciled, imagined: dict[str, Standing] | None) -> None:
-        ours = list(_own(records, await self._decoder.decode(records), self._source)) if records else []
+        ours = list(own_events(records, await self._decoder.decode(records), self._source)) if records else []
         standings = dict(await self._store.standings({one.event.key for one in ours}))
         if imagined is not None:
             standings |= {one.event.key: imagined[one.event.key] for one in ours if one.event.key in imagined}
@@ -203,7 +204,7 @@ class Reconciler:
             await self._store.adopt(adopted)
 
 
-def _event(one: _Own) -> NewEvent:
+def _event(one: Own) -> NewEvent:
     record, event = one.record, one.event
     return NewEvent(
         event.event_id,

@@ -78,6 +78,15 @@ class StoredState:
 
 
 @attrs.frozen
+class KeptState:
+    """An aggregate as stored, with how many of its events the journal still has, and whether the newest is one."""
+
+    state: StoredState
+    events: int
+    newest: bool
+
+
+@attrs.frozen
 class Stored:
     """The write is durable. ``first_in_line``: its own transaction saw no unpublished earlier event of the aggregate,
     which is the evidence that lets the event be handed to a producer at once."""

@@ -14,6 +14,7 @@ from ordering.application.messages import (
     DecodedEvent,
     HeldRecord,
     JournalEntry,
+    KeptState,
     Lag,
     LogIdentity,
     NewEvent,
@@ -159,6 +160,17 @@ class StandingStore(Protocol):
         Each becomes its aggregate's state and a row of its journal, published. What the store had at this version and
         above, and whatever of the aggregate was not published or parked, is gone.
         """
+
+
+class RepublishableStore(Protocol):
+    """The store as what a lost log is made from again. Raises StoreUnavailable."""
+
+    async def states(self, after: str, limit: int) -> Sequence[KeptState]:
+        """Aggregates by ascending id, from behind ``after``."""
+
+    async def requeue(self, keys: Collection[str], lost: Sequence[NewEvent]) -> None:
+        """Hold every kept event of these aggregates for unpublished, and ``lost``: newest events that are not kept.
+        All or nothing, durable."""
 
 
 class Housekeeping(Protocol):

@@ -16,6 +16,7 @@ from ordering.application.ports import (
     OrderRepository,
     Outbox,
     RelayLease,
+    RepublishableStore,
     StandingStore,
 )
 from tests.services.databases import Databases, databases
@@ -26,7 +27,17 @@ from tests.simulation.weather import STILL
 __all__ = ["databases"]
 
 
-class OrderStore(OrderRepository, BatchWriter, Outbox, Journal, StandingStore, Housekeeping, RelayLease, Protocol):
+class OrderStore(
+    OrderRepository,
+    BatchWriter,
+    Outbox,
+    Journal,
+    StandingStore,
+    RepublishableStore,
+    Housekeeping,
+    RelayLease,
+    Protocol,
+):
     """All ports of the write side in one, as every adapter offers them."""
 
     async def close(self) -> None: ...

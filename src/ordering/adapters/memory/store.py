@@ -8,6 +8,7 @@ from ordering.application.messages import (
     AnswerTaken,
     Conflict,
     JournalEntry,
+    KeptState,
     NewEvent,
     OutboxRow,
     OutboxSummary,
@@ -200,6 +201,27 @@ class MemoryOrderStore:
             for waiting in [waiting for waiting in self._outbox if waiting[0] == key]:
                 del self._outbox[waiting]
             self._parked.pop(key, None)
+
+    # ------------------------------------------------------------------ a lost log made again
+
+    async def states(self, after: str, limit: int) -> Sequence[KeptState]:
+        self._check_open()
+        keys = sorted(key for key in self._states if key > after)[:limit]
+        return [self._kept(self._states[key]) for key in keys]
+
+    def _kept(self, state: StoredState) -> KeptState:
+        refs = [(state.aggregate_id, version) for version in range(1, state.version + 1)]
+        return KeptState(state, sum(ref in self._journal for ref in refs), refs[-1] in self._journal)
+
+    async def requeue(self, keys: Collection[str], lost: Sequence[NewEvent]) -> None:
+        self._check_open()
+        for event in lost:
+            ref = (event.aggregate_id, event.version)
+            self._journal.setdefault(ref, event)
+            self._refs[event.event_id] = ref
+        chosen = set(keys)
+        # The order of the journal, as when they came: whatever waits is behind its aggregate's earlier events.
+        self._outbox = dict.fromkeys(ref for ref in self._journal if ref in self._outbox or ref[0] in chosen)
 
     # ------------------------------------------------------------------ lease
 

@@ -1,4 +1,4 @@
-"""The order store compared with the log, and brought up to it, inside one PostgreSQL transaction."""
+"""The order store and the log, brought up to each other, inside one PostgreSQL transaction."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
@@ -7,7 +7,7 @@ import asyncpg
 
 from ordering.adapters.postgres.connections import Database
 from ordering.adapters.postgres.rows import pack_headers
-from ordering.application.messages import NewEvent, Standing
+from ordering.application.messages import Encoded, KeptState, NewEvent, Standing, StoredState
 
 # One statement, so one moment.
 _STANDINGS: Final = """
@@ -31,9 +31,27 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 _IS_PUBLISHED: Final = "DELETE FROM outbox WHERE aggregate_id = $1"
 _UNPARK: Final = "DELETE FROM parked WHERE aggregate_id = $1"
 
+_STATES: Final = """
+SELECT a.order_id, a.version, a.event_id, a.schema, a.state,
+  (SELECT count(*) FROM journal j WHERE j.number = a.number),
+  EXISTS (SELECT FROM journal j WHERE j.number = a.number AND j.version = a.version)
+FROM orders a WHERE a.order_id > $1 ORDER BY a.order_id LIMIT $2
+"""
+_APPEND_LOST: Final = """
+INSERT INTO journal (number, version, event_id, aggregate_id, topic, key, headers, schema, body, occurred_at)
+SELECT number, $2, $3, order_id, $4, $5, $6, $7, $8, $9 FROM orders WHERE order_id = $1
+ON CONFLICT DO NOTHING
+"""
+_REQUEUE: Final = """
+INSERT INTO outbox (number, aggregate_id, version)
+SELECT j.number, j.aggregate_id, j.version FROM orders a JOIN journal j ON j.number = a.number
+WHERE a.order_id = ANY ($1::text[]) ORDER BY j.occurred_at, j.number, j.version
+ON CONFLICT DO NOTHING
+"""
+
 
 class ComparedRows:
-    """StandingStore in the schema of the order store."""
+    """StandingStore and RepublishableStore in the schema of the order store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -50,6 +68,25 @@ class ComparedRows:
 
         # Adopting twice changes nothing more, so not to know whether it happened is as good as that it did not.
         await self._database.run(job)
+
+    async def states(self, after: str, limit: int) -> Sequence[KeptState]:
+        rows = await self._database.fetch(_STATES, after, limit)
+        return [
+            KeptState(StoredState(key, version, event_id, Encoded(schema, state)), events, newest)
+            for key, version, event_id, schema, state, events, newest in rows
+        ]
+
+    async def requeue(self, keys: Collection[str], lost: Sequence[NewEvent]) -> None:
+        async def job(connection: asyncpg.Connection) -> None:
+            async with connection.transaction():
+                for event in lost:
+                    encoded = event.encoded
+                    row = (event.aggregate_id, event.version, event.event_id, event.topic, event.key)
+                    rest = (pack_headers(event.headers), encoded.schema, encoded.body, event.occurred_at)
+                    await connection.execute(_APPEND_LOST, *row, *rest)
+                await connection.execute(_REQUEUE, list(keys))
+
+        await self._database.run(job)  # doing it twice changes nothing more
 
 
 async def _adopt(connection: asyncpg.Connection, event: NewEvent) -> None:

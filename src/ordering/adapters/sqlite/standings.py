@@ -1,4 +1,4 @@
-"""The order store compared with the log, and brought up to it, inside one SQLite transaction."""
+"""The order store and the log, brought up to each other, inside one SQLite transaction."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 import apsw
 
 from ordering.adapters.sqlite.rows import pack_headers
-from ordering.application.messages import NewEvent, Standing
+from ordering.application.messages import Encoded, KeptState, NewEvent, Standing, StoredState
 
 _STANDINGS = """
 SELECT a.order_id, a.version, a.event_id FROM json_each(?) k CROSS JOIN orders a WHERE a.order_id = k.value
@@ -27,6 +27,23 @@ INSERT INTO journal (number, version, event_id, aggregate_id, topic, key, header
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _IS_PUBLISHED = "DELETE FROM outbox WHERE aggregate_id = ?"
+_STATES = """
+SELECT a.order_id, a.version, a.event_id, a.schema, a.state,
+  (SELECT count(*) FROM journal j WHERE j.number = a.number),
+  EXISTS (SELECT 1 FROM journal j WHERE j.number = a.number AND j.version = a.version)
+FROM orders a WHERE a.order_id > ? ORDER BY a.order_id LIMIT ?
+"""
+_APPEND_LOST = """
+INSERT INTO journal (number, version, event_id, aggregate_id, topic, key, headers, schema, body, occurred_at)
+SELECT number, ?, ?, order_id, ?, ?, ?, ?, ?, ? FROM orders WHERE order_id = ?
+ON CONFLICT DO NOTHING
+"""
+_REQUEUE = """
+INSERT INTO outbox (seq, aggregate_id, version)
+SELECT j.seq, j.aggregate_id, j.version
+FROM json_each(?) k CROSS JOIN orders a ON a.order_id = k.value JOIN journal j ON j.number = a.number
+WHERE true ORDER BY j.seq ON CONFLICT DO NOTHING
+"""
 _UNPARK = "DELETE FROM parked WHERE aggregate_id = ?"
 
 
@@ -55,3 +72,20 @@ def adopt(connection: apsw.Connection, events: Sequence[NewEvent]) -> None:
         connection.execute(_APPEND, (*row, *rest))
         connection.execute(_IS_PUBLISHED, (event.aggregate_id,))  # what came into the journal is in the outbox, too
         connection.execute(_UNPARK, (event.aggregate_id,))
+
+
+def states(connection: apsw.Connection, after: str, limit: int) -> Sequence[KeptState]:
+    """Aggregates by ascending id, with what the journal has of them."""
+    return [
+        KeptState(StoredState(key, version, event_id, Encoded(schema, state)), events, bool(newest))
+        for key, version, event_id, schema, state, events, newest in connection.execute(_STATES, (after, limit))
+    ]
+
+
+def requeue(connection: apsw.Connection, keys: Collection[str], lost: Sequence[NewEvent]) -> None:
+    """Hold these aggregates' events for unpublished; the lost ones come into the journal again first."""
+    for event in lost:
+        encoded = event.encoded
+        row = (event.version, event.event_id, event.topic, event.key, pack_headers(event.headers))
+        connection.execute(_APPEND_LOST, (*row, encoded.schema, encoded.body, event.occurred_at, event.aggregate_id))
+    connection.execute(_REQUEUE, (json.dumps(list(keys)),))

@@ -10,13 +10,14 @@ import apsw
 
 from ordering.adapters.sqlite.database import NoWriter, Reader, Writer, open_reader, open_writer
 from ordering.adapters.sqlite.rows import EVENT_COLUMNS, event_of
-from ordering.adapters.sqlite.standings import adopt, standings
+from ordering.adapters.sqlite.standings import adopt, requeue, standings, states
 from ordering.adapters.sqlite.writes import ANSWER, apply
 from ordering.application.errors import CommitAmbiguous, StoreUnavailable
 from ordering.application.failures import Refused
 from ordering.application.messages import (
     Encoded,
     JournalEntry,
+    KeptState,
     NewEvent,
     OutboxRow,
     OutboxSummary,
@@ -203,6 +204,12 @@ class SqliteOrderStore:
 
     async def adopt(self, events: Sequence[NewEvent]) -> None:
         await self._repeatable(lambda connection: adopt(connection, events))
+
+    async def states(self, after: str, limit: int) -> Sequence[KeptState]:
+        return self._reader.snapshot(lambda connection: states(connection, after, limit))
+
+    async def requeue(self, keys: Collection[str], lost: Sequence[NewEvent]) -> None:
+        await self._repeatable(lambda connection: requeue(connection, keys, lost))
 
     # ------------------------------------------------------------------ lease
 

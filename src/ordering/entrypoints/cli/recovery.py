@@ -12,7 +12,7 @@ OutputOption = Annotated[
     Output, Parameter(name="--output", help="For people, or one JSON object a line: every order, at last the counts.")
 ]
 
-restore = App(name="restore", help="After a backup was put back: the order store and the log, compared.")
+restore = App(name="restore", help="After a loss: the order store and the log, compared and brought up to each other.")
 
 
 def backup(folder: Annotated[Path, Parameter(help="A folder that does not exist yet.")]) -> int:
@@ -36,3 +36,15 @@ def restore_reconcile(*, output: OutputOption = "table") -> int:
     from ordering.entrypoints.cli.reconcile import reconcile
 
     return reconcile(output, dry_run=False)
+
+
+@restore.command(name="republish")
+def restore_republish(
+    *,
+    output: Annotated[Output, Parameter(name="--output", help="For people, or one JSON object.")] = "table",
+) -> int:
+    """Have everything published again that the log has lost: every order the order store knows, as it is now, with what
+    its journal still has of its history."""
+    from ordering.entrypoints.cli.republish import republish
+
+    return republish(output)

@@ -112,6 +112,13 @@ def idle_order_store(settings: Settings, exits: AsyncExitStack) -> SqliteOrderSt
     return opened(exits, SqliteOrderStore.open, _order_store(settings))
 
 
+async def begin_log(settings: Settings, store: SqliteOrderStore, exits: AsyncExitStack) -> None:
+    """Begin the log anew where it was lost, with as many partitions as the store's keys are placed by; nobody else
+    writes it until the end. Raises Refused if a service does."""
+    partitions = await store.recorded_partitions(settings.topic) or settings.partitions
+    opened(exits, SqlitePublisher.open, settings.log_dir, settings.topic, partitions)
+
+
 class NothingYet(Refused):
     """The service that makes this file has not run yet."""
 

@@ -39,6 +39,7 @@ from ordering.application.ports import (
     Outbox,
     ProjectionStore,
     RelayLease,
+    RepublishableStore,
     Runtime,
     SchemaIds,
     StandingStore,
@@ -65,7 +66,17 @@ PUBLISHES_AT_ONCE: Final = 4
 """Batches under way to a broker: one slow partition leader must not hold up the others. A file takes one at a time."""
 
 
-class OrderStore(OrderRepository, BatchWriter, Outbox, Journal, StandingStore, Housekeeping, RelayLease, Protocol):
+class OrderStore(
+    OrderRepository,
+    BatchWriter,
+    Outbox,
+    Journal,
+    StandingStore,
+    RepublishableStore,
+    Housekeeping,
+    RelayLease,
+    Protocol,
+):
     """Everything the write side asks of its store."""
 
 

@@ -10,12 +10,14 @@ from ordering.adapters.avro.codec import OrderCodec
 from ordering.adapters.avro.decoder import OrderEventDecoder
 from ordering.adapters.avro.registry import BuiltInRegistry
 from ordering.adapters.system import SystemRuntime
+from ordering.application.commands import ChangeRecorder
 from ordering.application.compare_log import Reconciler
 from ordering.application.dead_letters import HeldRecords
 from ordering.application.generations import Difference, Progress
 from ordering.application.patience import Waits, nobody_waits
 from ordering.application.ports import EventDecoder, WholeLog
 from ordering.application.rebuild import Rebuild
+from ordering.application.republish import Republisher
 from ordering.entrypoints.container import embedded
 from ordering.entrypoints.container.opening import extra
 from ordering.entrypoints.container.parts import EVENT_SOURCE, OrderStore, ReadModel
@@ -80,6 +82,24 @@ class Tools:
         """The log compared with the order store, and adopted by it."""
         return Reconciler(self.source, self.decoder, self.store if dry_run else self.idle_store, EVENT_SOURCE)
 
+    async def republisher(self) -> Republisher:
+        """The log filled up from the order store. In the embedded mode a log that was lost is begun anew."""
+        if self._in_cluster:
+            store = self.idle_store
+        else:
+            store = embedded.idle_order_store(self.settings, self._exits)
+            await embedded.begin_log(self.settings, store, self._exits)
+        recorder = ChangeRecorder(self.codec, self._runtime, self.settings.topic, EVENT_SOURCE)
+        request_id = self._runtime.new_id()
+        return Republisher(
+            self.source,
+            self.decoder,
+            store,
+            Reconciler(self._log_reader(), self.decoder, store, EVENT_SOURCE),
+            lambda state: recorder.again(state, request_id),
+            EVENT_SOURCE,
+        )
+
     @cached_property
     def views(self) -> ReadModel:
         """The read model; there must be one."""
@@ -120,6 +140,9 @@ class Tools:
     @cached_property
     def source(self) -> WholeLog:
         """The log, all of its partitions."""
+        return self._log_reader()
+
+    def _log_reader(self) -> WholeLog:
         if self._in_cluster:
             with extra("kafka"):
                 from ordering.entrypoints.container import cluster  # noqa: PLC0415 -- its drivers are extras
