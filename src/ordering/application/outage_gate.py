@@ -111,4 +111,4 @@ class OutageGate:
             enough = self._free_bytes() >= self._limits.free_bytes
         except OSError as error:
             return f"nobody can tell how much is free on the disk: {error}"
-        return None if enough else f"less than {self._limits.free_bytes} bytes are free on the disk"
+        return None if enough else f"less than {self._limits.free_bytes / 2**20:,.0f} MiB are free on the store's disk"

@@ -411,7 +411,7 @@ async def test_a_disk_nobody_can_ask_counts_as_full(runtime: VirtualRuntime) -> 
 
 async def test_the_backlog_is_limited_by_age_and_by_free_disk(runtime: VirtualRuntime) -> None:
     """The oldest event's age and the free bytes close the gate as well, and open it again."""
-    bench = RelayBench(runtime, policy=OutagePolicy.ACCEPT, backlog=BacklogLimits(seconds=60, free_bytes=1000))
+    bench = RelayBench(runtime, policy=OutagePolicy.ACCEPT, backlog=BacklogLimits(seconds=60, free_bytes=1000 << 20))
     bench.publisher.unavailable = "connection refused"
     bench.start()
     await bench.commit("a")
@@ -423,10 +423,10 @@ async def test_the_backlog_is_limited_by_age_and_by_free_disk(runtime: VirtualRu
     bench.publisher.unavailable = None
     await passing(3)
     assert bench.closed is None
-    bench.free_bytes = 999
+    bench.free_bytes = (1000 << 20) - 1
     await passing(1)
-    assert bench.closed == "less than 1000 bytes are free on the disk"
-    bench.free_bytes = 1000
+    assert bench.closed == "less than 1,000 MiB are free on the store's disk"
+    bench.free_bytes = 1000 << 20
     await passing(1)
     assert bench.closed is None
 
