@@ -4,10 +4,13 @@ from typing import Any
 
 from ordering.application.compare_log import Verdict
 from ordering.application.failures import WriteRejected
+from ordering.application.messages import NewEvent
 from tests.mutants.patching import Sound, mutant
 
 COMPARE = "ordering.application.compare_log"
 HELD = "ordering.application.dead_letters:HeldRecords"
+REPUBLISH = "ordering.application.republish:Republisher"
+REPUBLISHED = "tests/unit/application/test_republish.py"
 
 
 @mutant("old-stores-publish", "H19", at=f"{COMPARE}:StartCheck.__call__")
@@ -61,3 +64,48 @@ def _(sound: Sound) -> Sound:
 def _(_sound: Sound) -> Sound:
     """A store that came back without the recorded number takes the topic's present one."""
     return lambda _self, _topic, _places: None
+
+
+@mutant(
+    "republishes-what-the-log-has",
+    "H22",
+    at=f"{REPUBLISH}._mark",
+    by=f"{REPUBLISHED}::test_what_the_log_has_of_an_order_is_never_followed_by_an_earlier_version",
+)
+def _(_sound: Sound) -> Sound:
+    """Everything the store has is published again, behind what the log has of it."""
+
+    async def mark(_self: Sound, _told: Sound) -> None:
+        return None
+
+    return mark
+
+
+@mutant(
+    "what-the-journal-forgot-is-lost",
+    "H22",
+    at=f"{REPUBLISH}._event",
+    by=f"{REPUBLISHED}::test_of_what_the_journal_keeps_no_longer_the_newest_state_is_published",
+)
+def _(_sound: Sound) -> Sound:
+    """An order whose newest event is not in the journal any more does not come back into a lost log."""
+    return lambda _self, state: NewEvent(
+        state.event_id, f"not {state.aggregate_id}", state.version, "", b"", (), state.encoded, 0
+    )
+
+
+@mutant(
+    "requeued-behind-what-waits",
+    "H7",
+    at="ordering.adapters.memory.store:MemoryOrderStore.requeue",
+    by=f"{REPUBLISHED}::test_after_any_loss_the_log_ends_where_the_store_does",
+)
+def _(sound: Sound) -> Sound:
+    """What is held for unpublished again comes out behind a later event of its order that waited already."""
+
+    async def requeue(self: Sound, keys: Sound, lost: Sound) -> None:
+        before = dict(self._outbox)
+        await sound(self, keys, lost)
+        self._outbox = before | self._outbox
+
+    return requeue
