@@ -7,8 +7,9 @@ from collections.abc import MutableMapping
 
 OURS = ("ORDERING_", "KAFKA_", "API_", "CART_", "ORDER_", "DATABASE_", "SCHEMA_", "BROKER_", "DEFAULT_CURRENCY")
 """How the names of our settings begin."""
-OTHERS = ("PG", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "CLICOLOR", "TTY_", "JAVA_TOOL_OPTIONS")
-"""Of variables that PostgreSQL's programs, whoever prints for people, or Java would follow."""
+OTHERS = ("PG", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "CLICOLOR", "TTY_", "JAVA_TOOL_OPTIONS", "all_", "ALL_")
+"""Of variables that PostgreSQL's programs, whoever prints for people, Java, or (``all_proxy``) an HTTP client without
+a package for it would follow."""
 KEPT = frozenset({"PG_BIN"})
 """Which PostgreSQL the tests start is the user's to say."""
 NEAR = "127.0.0.1,localhost"

@@ -99,6 +99,17 @@ async def test_an_address_that_cannot_be_used_is_refused_at_once(url: str) -> No
     assert no.value.__cause__ is None
 
 
+@pytest.mark.parametrize("proxy", ["socks5://me:hunter2-secret@127.0.0.1:9", "nonsense://me:hunter2-secret@x"])
+async def test_a_proxy_that_cannot_be_used_is_told(
+    guarded: RegistryStub, connect: Connect, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    """Whoever has one in his environment for all programs; without its address, which may hold a password."""
+    monkeypatch.setenv("all_proxy", proxy)
+    with pytest.raises(RegistryUnavailable, match="through the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY") as no:
+        await connect(guarded.url).id_of(NAME)
+    assert "hunter2" not in "".join(traceback.format_exception(no.value))
+
+
 # ------------------------------------------------------------------------------------------------ TLS
 
 

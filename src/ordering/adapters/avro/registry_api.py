@@ -91,6 +91,9 @@ _UNREACHABLE: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (OSError, "cannot be reached"),
 )
 _TLS_FILES: Final = "cannot be asked: the files for TLS (CA, certificate, key) cannot be read"
+_PROXY: Final = (
+    "cannot be asked through the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names: only http:// and https:// work"
+)
 _STATUSES: Final = {
     401: "does not accept our user or password",
     403: "does not allow this to our user",
@@ -225,6 +228,8 @@ class RegistryApi:
                     self._client = await asyncio.to_thread(self._open)
                 except OSError as error:  # also ssl.SSLError
                     raise RegistryUnreachable(f"the schema registry {_TLS_FILES}") from error
+                except (ImportError, ValueError):  # its text shows the proxy's address, which may hold a password
+                    raise RegistryUnreachable(f"the schema registry {_PROXY}") from None
             return self._client
 
     def _open(self) -> httpx.AsyncClient:
