@@ -6,6 +6,7 @@ from tests.mutants.patching import Sound, mutant
 
 REBUILD = "ordering.application.rebuild:Rebuild"
 UNIT = "tests/unit/application/test_rebuild.py"
+RESUMED = "tests/unit/application/test_rebuild_resumed.py"
 CONTRACT = "tests/contract/read_model/test_projection_store.py"
 FLIPS = "tests/contract/read_model/test_generations.py"
 
@@ -25,7 +26,7 @@ def _(_sound: Sound) -> Sound:
     "resumes-what-another-log-filled",
     "H22",
     at="ordering.application.rebuild:is_same_log",
-    by=f"{UNIT}::test_a_generation_begun_from_another_log_is_begun_again",
+    by=f"{RESUMED}::test_a_generation_begun_from_another_log_is_begun_again",
 )
 def _(_sound: Sound) -> Sound:
     """Goes on with a generation that was begun before the topic was made anew."""
@@ -46,7 +47,7 @@ def _(_sound: Sound) -> Sound:
 @mutant(
     "figures-without-decisions",
     at="ordering.application.compare_generations:Comparison._compare_figures",
-    by=f"{UNIT}::test_what_people_decide_while_a_rebuild_is_at_work_is_no_difference",
+    by=f"{RESUMED}::test_what_people_decide_while_a_rebuild_is_at_work_is_no_difference",
 )
 def _(sound: Sound) -> Sound:
     """Calls the figures different that people have just changed."""
@@ -66,7 +67,7 @@ async def _nothing(*_: object) -> None:
     "late-decisions-are-lost",
     "H20",
     at="ordering.application.settle_held:HeldDecisions.is_undone",
-    by=f"{UNIT}::test_what_people_decide_while_the_pointer_moves_is_not_lost",
+    by=f"{RESUMED}::test_what_people_decide_while_the_pointer_moves_is_not_lost",
 )
 def _(_sound: Sound) -> Sound:
     """What people discarded while the generations were exchanged is held again."""

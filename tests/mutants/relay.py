@@ -13,6 +13,7 @@ from tests.mutants.patching import Sound, mutant
 RELAY = "ordering.application.relay_outbox:OutboxRelay"
 STORE = "ordering.adapters.memory.store:MemoryOrderStore"
 TESTS = "tests/unit/application/test_relay_outbox.py"
+GATE = "tests/unit/application/test_relay_gate.py"
 OUTBOX = "tests/contract/order_store/test_outbox.py"
 
 
@@ -304,7 +305,7 @@ def _(_sound: Sound) -> Sound:
     "partition-by-the-present-count",
     "H15",
     at="ordering.application.addressing:Addressing.count",
-    by=f"{TESTS}::test_a_topic_that_grew_keeps_its_recorded_partition_count",
+    by=f"{GATE}::test_a_topic_that_grew_keeps_its_recorded_partition_count",
 )
 def _(_sound: Sound) -> Sound:
     """A topic that grew moves its keys to other partitions."""
@@ -335,7 +336,7 @@ def _(sound: Sound) -> Sound:
     "lateness-by-the-wall-clock",
     "H28",
     at=f"{RELAY}._take",
-    by=f"{TESTS}::test_an_old_event_is_no_outage_for_a_relay_that_just_saw_it",
+    by=f"{GATE}::test_an_old_event_is_no_outage_for_a_relay_that_just_saw_it",
 )
 def _(sound: Sound) -> Sound:
     """How long an event waits is counted from the time that is written on it."""
@@ -351,7 +352,7 @@ def _(sound: Sound) -> Sound:
 @mutant(
     "outage-ignored",
     at="ordering.application.outage_gate:OutageGate.outage",
-    by=f"{TESTS}::test_the_gate_closes_on_the_first_failure_and_reopens_by_the_probe_alone",
+    by=f"{GATE}::test_the_gate_closes_on_the_first_failure_and_reopens_by_the_probe_alone",
 )
 def _(_sound: Sound) -> Sound:
     """Outages are seen and do not close the gate."""
@@ -362,7 +363,7 @@ def _(_sound: Sound) -> Sound:
     "disk-never-asked",
     "H27",
     at="ordering.application.outage_gate:OutageGate._disk_full",
-    by=f"{TESTS}::test_the_backlog_is_limited_by_age_and_by_free_disk",
+    by=f"{GATE}::test_the_backlog_is_limited_by_age_and_by_free_disk",
 )
 def _(_sound: Sound) -> Sound:
     """The backlog may fill the disk to the last byte."""

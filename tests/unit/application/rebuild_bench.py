@@ -25,6 +25,7 @@ from tests.unit.application.runtime import RecordingObserver, VirtualRuntime
 T = TypeVar("T")
 SMALL = RebuildLimits(fill_batch=3, drop_batch=3, page=2)
 """So that a short history takes many batches and pages."""
+HISTORY = ["a:1", "b:1", "a:2", "c:1", "b:2", "bad d", "d:1", "a:3", "c:3", "e:1", "e:1:other", "new f", "f:1"]
 
 
 class Killed(BaseException):
@@ -160,6 +161,12 @@ class RebuildBench:
         consuming.cancel()
         await asyncio.wait([consuming])
 
+    async def read_history(self) -> None:
+        """``HISTORY`` and a record without a key, written and read."""
+        self.append(*HISTORY)
+        self.append_keyless("bad")
+        await self.consume()
+
     async def reached_end(self) -> None:
         ends = {partition: end for partition, end in self.log.ends().items() if end}
         while dict(await self.views.positions(TOPIC)) != ends:
@@ -196,6 +203,11 @@ class RebuildBench:
             for number, one in enumerate(await self.views.held(row.key)):
                 found.append((one.key, "" if number else one.reason, one.record))
         return found
+
+
+async def live(bench: RebuildBench) -> int:
+    """The number of the live generation."""
+    return (await bench.views.load(TOPIC, ())).generation
 
 
 async def before_each_call(

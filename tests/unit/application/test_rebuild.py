@@ -1,26 +1,20 @@
-"""The rebuild: finds every difference, survives every kill, and consumers never notice the exchange."""
+"""The rebuild: finds every difference, refuses what would lose something, and takes the place of the live one."""
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import attrs
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
-from ordering.adapters.memory.log import MemoryLog
-from ordering.application.failures import BrokerUnavailable, LogChanged, RegistryUnavailable
+from ordering.application.failures import LogChanged, RegistryUnavailable
 from ordering.application.generations import Difference, Kind, Phase, Progress
 from ordering.application.messages import Changes, Counter, LogIdentity, ViewRow
-from ordering.application.projection import project
 from ordering.application.rebuild import RebuildRefused
-from tests.unit.application.read_bench import TOPIC, TextDecoder
-from tests.unit.application.rebuild_bench import SMALL, Fate, Killed, RebuildBench, before_each_call
-from tests.unit.application.runtime import VirtualLoop, VirtualRuntime
+from tests.unit.application.read_bench import TextDecoder
+from tests.unit.application.rebuild_bench import SMALL, Fate, RebuildBench, before_each_call, live
+from tests.unit.application.runtime import VirtualRuntime
 
 ONE_BY_ONE = attrs.evolve(SMALL, fill_batch=1)
-HISTORY = ["a:1", "b:1", "a:2", "c:1", "b:2", "bad d", "d:1", "a:3", "c:3", "e:1", "e:1:other", "new f", "f:1"]
 
 
 @pytest.fixture
@@ -31,14 +25,8 @@ def bench() -> RebuildBench:
 @pytest.fixture
 async def filled(bench: RebuildBench) -> RebuildBench:
     """With a history that the live generation has read."""
-    bench.append(*HISTORY)
-    bench.append_keyless("bad")
-    await bench.consume()
+    await bench.read_history()
     return bench
-
-
-async def live(bench: RebuildBench) -> int:
-    return (await bench.views.load(TOPIC, ())).generation
 
 
 async def test_a_rebuilt_read_model_is_equal_and_takes_the_place(filled: RebuildBench) -> None:
@@ -258,69 +246,6 @@ async def test_progress_is_told_phase_by_phase(filled: RebuildBench) -> None:
     assert (filling[0], filling[-1]) == (Progress(Phase.FILLING, 0, 14), Progress(Phase.FILLING, 14, 14))
 
 
-# ---------------------------------------------------------------------------------------------- decisions
-
-
-async def test_what_people_discarded_stays_discarded(bench: RebuildBench) -> None:
-    """The log does not know their word; without it the order would be parked again, and go back."""
-    bench.append("bad a", "a:1", "bad a", "a:2", "b:1")
-    bench.append_keyless("bad")
-    await bench.consume()
-    await bench.held.discard("a")
-    await bench.held.discard("a")
-    await bench.held.discard_keyless(0, len(bench.log.partitions[0]) - 1)
-    before = await bench.rows(), await bench.letters()
-    assert before[1] == []
-
-    assert (await bench.rebuild()).is_equal
-    assert (await bench.rows(), await bench.letters()) == before
-    assert (await bench.rebuild()).is_equal
-
-
-PARKED = ["b:1", "bad a", "a:1", "a:2", "a:2", "c:1"]
-
-
-async def discard(bench: RebuildBench) -> None:
-    """What blocks an order goes, and what is parked behind it follows."""
-    assert (await bench.held.discard("a")).released == 3
-
-
-async def test_what_people_decide_while_a_rebuild_is_at_work_is_no_difference() -> None:
-    """Before whichever of its calls they do it: rows, held records and figures follow."""
-    async for bench, fate in before_each_call(PARKED, discard):
-        await bench.rebuild(fate, verify_only=True)
-        assert bench.differences == [], f"discarded before call {fate.before}"
-    assert fate.before > 30, "a rebuild has more calls than that"
-
-
-async def test_what_people_decide_while_the_pointer_moves_is_not_lost() -> None:
-    """Whichever generation was the live one when they did it, and although the rebuild is killed as soon as the pointer
-    has moved: the new one knows of it."""
-    async for bench, fate in before_each_call(PARKED, discard):
-        fate.dies_after = "flip"
-        with pytest.raises(Killed):
-            await bench.rebuild(fate)
-        if fate.happened:
-            assert await bench.letters() == [], f"discarded before call {fate.before}"
-            assert [(row.key, row.version) for row in await bench.rows()] == [("a", 2), ("b", 1), ("c", 1)]
-    assert fate.before > 40, "a rebuild has more calls than that"
-
-
-async def test_what_the_registry_learned_meanwhile_is_applied(bench: RebuildBench) -> None:
-    """The live one has released it already, the rebuilt one read it before."""
-    bench.append("new a:1", "a:2", "b:1")
-    await bench.consume()
-    with pytest.raises(Killed):
-        await bench.rebuild(Fate(last=30))
-    bench.decoder.knows_new = True
-    await bench.held.release("a")
-
-    report = await bench.rebuild()
-
-    assert (report.resumed, report.is_equal, bench.differences) == (True, True, [])
-    assert await bench.letters() == []
-
-
 # ---------------------------------------------------------------------------------------------- refusals
 
 
@@ -408,231 +333,3 @@ async def test_a_second_rebuild_waits_a_moment_and_is_refused(filled: RebuildBen
     await filled.runtime.sleep(1)
     await other.release()
     assert (await waiting).flipped
-
-
-# ---------------------------------------------------------------------------------------------- resuming
-
-
-async def test_a_killed_rebuild_goes_on_where_it_was(filled: RebuildBench) -> None:
-    """It reads only the rest; ``anew`` begins again."""
-    with pytest.raises(Killed):
-        await filled.rebuild(Fate(last=30))
-    number = (await filled.views.generations().found()).building
-    assert number == 2
-    reached = sum((await filled.views.generations().store(2).load(TOPIC, ())).positions.values())
-    assert 0 < reached < 14
-
-    report = await filled.rebuild(verify_only=True)
-    assert (report.resumed, report.generation, report.events) == (True, 2, 14 - reached)
-    with pytest.raises(Killed):
-        await filled.rebuild(Fate(last=30))
-    report = await filled.rebuild(anew=True)
-    assert (report.resumed, report.events, report.is_equal) == (False, 14, True)
-
-
-async def test_a_generation_ahead_of_the_live_one_is_begun_again(bench: RebuildBench) -> None:
-    """The live one was put back to an earlier state; a generation goes only forward."""
-    bench.append("a:1", "b:1", "c:1", "a:2", "b:2")
-    await bench.consume()
-    fate = Fate()
-    await bench.rebuild(fate, verify_only=True)
-    with pytest.raises(Killed):
-        await bench.rebuild(Fate(last=fate.calls - 8))
-    assert (await bench.views.generations().found()).building is not None
-    bench.views._live.positions[TOPIC] = {}
-    bench.views._live.rows.clear()
-
-    report = await bench.rebuild()
-
-    assert (report.resumed, report.events, report.is_equal) == (False, 0, False)
-    await bench.consume()
-    assert [(row.key, row.version) for row in await bench.rows()] == [("a", 2), ("b", 2), ("c", 1)]
-
-
-async def test_a_generation_begun_from_another_log_is_begun_again(bench: RebuildBench) -> None:
-    """No consumer had written down yet which log it was when the first rebuild began, and was killed."""
-    last = 0
-    while (await bench.views.generations().found()).building is None:
-        last += 1
-        with pytest.raises(Killed):
-            await bench.rebuild(Fate(last=last))
-    bench.log = MemoryLog(TOPIC, 3)
-    bench.log.identity = another = attrs.evolve(bench.log.identity, topic_id="made anew")
-    bench.append("a:1", "b:1")
-    await bench.consume()
-
-    report = await bench.rebuild()
-
-    assert (report.is_equal, report.flipped, report.resumed) == (True, True, False)
-    assert await bench.views.identity(TOPIC) == another
-
-
-async def test_a_log_that_is_away_for_a_while_is_waited_for(filled: RebuildBench) -> None:
-    """Which is told once, if it takes longer than a moment; and one that stays away is said; what was filled stays."""
-    source = filled.log.begins  # the bench makes a source for each rebuild: what it reads is what fails
-    assert source == {}
-    assert (await filled.rebuild(Outage(filled.runtime, seconds=1))).flipped
-    assert filled.waited == []
-    assert (await filled.rebuild(Outage(filled.runtime, seconds=20))).flipped
-    assert filled.waited == [("all brokers down", 28)]
-    with pytest.raises(BrokerUnavailable, match="all brokers down"):
-        await filled.rebuild(Outage(filled.runtime, seconds=60))
-    report = await filled.rebuild()
-    assert (report.resumed, report.is_equal) == (True, True)
-
-
-class Outage(Fate):
-    """From the 30th call on, some seconds long every call fails."""
-
-    def __init__(self, runtime: VirtualRuntime, seconds: float) -> None:
-        super().__init__()
-        self._runtime, self._seconds, self._until = runtime, seconds, None
-
-    async def meets(self, name: str, act: Callable[[], Awaitable[object]]) -> object:
-        self.calls += 1
-        if self.calls >= 30:
-            self._until = self._until or self._runtime.monotonic() + self._seconds
-            if self._runtime.monotonic() < self._until:
-                raise BrokerUnavailable("all brokers down")
-        return await act()
-
-
-# ---------------------------------------------------------------------------------------------- any history, any moment
-
-TEXTS = st.one_of(
-    st.builds("{}:{}".format, st.sampled_from("abcd"), st.integers(1, 5)),
-    st.builds("{}:{}:other".format, st.sampled_from("ab"), st.integers(1, 3)),
-    st.builds("{}:-:{}".format, st.sampled_from("cd"), st.sampled_from("xy")),
-    st.builds("bad {}:{}".format, st.sampled_from("abcd"), st.integers(1, 5)),
-    st.builds("new {}:{}".format, st.sampled_from("abcd"), st.integers(1, 5)),
-)
-ACTS = st.one_of(st.lists(TEXTS, min_size=1, max_size=8), st.sampled_from(["discard", "learn"]))
-KILLS = st.lists(st.tuples(st.integers(1, 150), st.booleans(), st.booleans()), max_size=5)
-
-
-@example(acts=[["bad d:1", "new d:1"], "learn"], kills=[])
-@example(acts=[["new a:1"], "discard", "learn"], kills=[])
-@example(acts=[["new a:1", "new a:2", "a:3"], "discard", "discard", "learn"], kills=[(40, True, False)])
-@given(acts=st.lists(ACTS, min_size=1, max_size=5), kills=KILLS)
-def test_whatever_happened_and_whenever_it_is_killed_it_ends_equal(
-    acts: list[list[str] | str], kills: list[tuple[int, bool, bool]]
-) -> None:
-    """Between the kills history goes on; the last run's result has the live one's rows, letters and figures."""
-
-    async def story() -> None:
-        bench = RebuildBench(VirtualRuntime())
-        for number, act in enumerate([*acts, *acts[: len(kills)]]):
-            await happens(bench, act)
-            if number >= len(acts):
-                last, done, verify_only = kills[number - len(acts)]
-                await killed(bench, Fate(last, done=done), verify_only=verify_only)
-        before = await bench.rows(), await bench.letters(), await kept_count_of(bench)
-        report = await bench.rebuild()
-        assert bench.differences == []
-        assert (report.is_equal, report.flipped) == (True, True)
-        assert (await bench.rows(), await bench.letters(), await kept_count_of(bench)) == before
-        found = await bench.views.generations().found()
-        assert (found.building, found.leftovers) == (None, ())
-
-    run(story())
-
-
-async def kept_count_of(bench: RebuildBench) -> object:
-    stats = await bench.views.stats()
-    return stats.total, stats.by_label, stats.counters, stats.parked
-
-
-async def happens(bench: RebuildBench, act: list[str] | str) -> None:
-    if act == "discard":
-        for row in await bench.rows():
-            if row.held:
-                await bench.held.discard(row.key)
-                break
-    elif act == "learn":
-        bench.decoder.knows_new = True
-        for row in await bench.rows():
-            await bench.held.release(row.key)
-    else:
-        bench.append(*act)
-        await bench.consume()
-
-
-async def killed(bench: RebuildBench, fate: Fate, *, verify_only: bool) -> None:
-    try:
-        await bench.rebuild(fate, verify_only=verify_only)
-    except Killed:
-        return
-
-
-@settings(max_examples=40)
-@given(texts=st.lists(TEXTS, min_size=1, max_size=30), seed=st.integers(0, 2**32), rebuilds=st.integers(1, 3))
-def test_consumers_at_work_meanwhile_lose_and_repeat_nothing(texts: list[str], seed: int, rebuilds: int) -> None:
-    """Calls overlap in every way: two consumers read all the time, readers never see an order go back, and in the end
-    each record was folded once, by the projection's own rules."""
-
-    async def story() -> None:
-        bench, delays = RebuildBench(VirtualRuntime()), random.Random(seed)
-        consuming = [bench.runtime.spawn(bench.consumer(Fate(delays=delays)).run(), name="consumer") for _ in range(2)]
-        seen: dict[str, int] = {}
-
-        async def write() -> None:
-            for text in texts:
-                bench.append(text)
-                await bench.runtime.sleep(delays.uniform(0, 0.05))
-
-        async def read(others: list["asyncio.Task[None]"]) -> None:
-            while not all(task.done() for task in others):
-                for row in await bench.rows():
-                    assert row.events_applied >= seen.get(row.key, 0), f"{row.key} went back"
-                    seen[row.key] = row.events_applied
-                await bench.runtime.sleep(0.005)
-
-        async def again() -> None:
-            for _ in range(rebuilds):
-                report = await bench.rebuild(Fate(delays=delays))
-                assert report.is_equal, bench.differences
-
-        async def list_ids(others: list["asyncio.Task[None]"]) -> None:
-            while not all(task.done() for task in others):
-                known, found, after = [key for _, key in await bench.views.ids(None, 99)], [], None
-                while page := await bench.views.ids(after, 1):
-                    found += [key for _, key in page]
-                    after = page[-1][0]
-                    await bench.runtime.sleep(0.005)
-                assert len(set(found)) == len(found)
-                assert set(known) <= set(found), "a cursor did not hold"
-                await bench.runtime.sleep(0.005)
-
-        work = [bench.runtime.spawn(part, name="part") for part in (write(), again())]
-        listing = bench.runtime.spawn(list_ids(work), name="ids")
-        await read(work)
-        await listing
-        await bench.reached_end()
-        for task in (*consuming, *work):
-            task.cancel()
-        await asyncio.wait([*consuming, *work])
-        for task in work:
-            task.result()
-        assert await live(bench) == 1 + rebuilds
-        assert await bench.rows() == await folded(bench)
-        letters = await bench.letters()
-        counted = (await bench.views.stats()).counters
-        assert sum(v for k, v in counted.items() if k != Counter.GAPS) + len(letters) == len(texts)
-
-    run(story())
-
-
-async def folded(bench: RebuildBench) -> list[object]:
-    """The log through the projection, partition by partition, in one go."""
-    other = RebuildBench(VirtualRuntime())
-    for records in bench.log.partitions:
-        events = await bench.decoder.decode(records)
-        keys = {event.key for event in events if event.key is not None}
-        await other.views.commit(project(TOPIC, await other.views.load(TOPIC, keys), records, events, 0))
-    return list(await other.rows())
-
-
-def run(story: object) -> None:
-    """On a clock of its own."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(story)  # type: ignore[arg-type]
