@@ -23,7 +23,7 @@ from tests.services.kafka import Kafka
 from tests.services.lifeline import children, running
 from tests.services.part import Part
 from tests.services.postgres import Postgres, binaries
-from tests.services.processes import Missing, StartFailed, free_ports, listening, temporary_folder
+from tests.services.processes import Missing, StartFailed, temporary_folder
 from tests.services.proxy import Proxy
 from tests.services.registry import Registry
 
@@ -374,32 +374,6 @@ def test_a_java_that_is_too_old_is_passed_over(tmp_path: Path, monkeypatch: pyte
     assert java(90, "x", "y") == tmp_path / "new/bin/java"
     with pytest.raises(Missing, match=r"^x: needs Java 100 or newer \(y; .*old/bin/java is 17, .*new/bin/java is 99"):
         java(100, "x", "y")
-
-
-def test_free_ports_are_free_and_different() -> None:
-    """And outside what outgoing connections use."""
-    ports = free_ports(50)
-
-    assert len(set(ports)) == 50
-    assert not any(listening(port) for port in ports)
-    assert all(20_000 <= port < 32_000 for port in ports)
-
-
-ALL_BUT_ONE = """
-import sys
-from tests.services import processes
-processes._PORTS = range(int(sys.argv[1]), int(sys.argv[1]) + 2)
-print(processes.free_ports(1)[0])
-"""
-
-
-def test_a_port_that_one_process_was_given_is_not_given_to_another() -> None:
-    """Although nobody listens on it yet: two files of tests that run at once start their parts at once."""
-    mine = free_ports(1)[0]
-    given = subprocess.run(
-        [sys.executable, "-c", ALL_BUT_ONE, str(mine)], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert int(given.stdout) == mine + 1
 
 
 def test_a_start_time_tells_processes_apart(stranger: subprocess.Popen[bytes]) -> None:
