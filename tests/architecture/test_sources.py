@@ -24,8 +24,8 @@ BANNED_ON_A_LOOP = {"call_at", "call_later", "create_task", "run_in_executor"}  
 BANNED_CLOCKS = {"now", "today", "utcnow"}
 
 
-def sources(room: str) -> Iterator[Path]:
-    """Yield the source files of one room of the package."""
+def sources(room: str = "") -> Iterator[Path]:
+    """Yield the package's source files, or those of one room."""
     return (PACKAGE / room).rglob("*.py")
 
 
