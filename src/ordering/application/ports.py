@@ -170,7 +170,8 @@ class RepublishableStore(Protocol):
 
     async def requeue(self, keys: Collection[str], lost: Sequence[NewEvent]) -> None:
         """Hold every kept event of these aggregates for unpublished, and ``lost``: newest events that are not kept.
-        All or nothing, durable."""
+        None of them stays parked: what the broker had taken before the event it refused is lost as well, and comes
+        first. All or nothing, durable."""
 
 
 class Housekeeping(Protocol):

@@ -6,7 +6,7 @@ is what the log lacks, and the relay publishes it as it publishes everything, in
 every aggregate again; where the events between are not kept, readers count a gap.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import attrs
@@ -24,6 +24,8 @@ WAIT_SECONDS: Final = 0.5
 
 Again = Callable[[StoredState], NewEvent]
 """An aggregate's newest event once more. Raises ValueError for a state that cannot be read."""
+Begin = Callable[[], Awaitable[None]]
+"""Begin a log anew."""
 
 
 class LogAhead(Refused):
@@ -54,26 +56,38 @@ class Store(RepublishableStore, StandingStore, Outbox, Protocol):
 class Republisher:
     """Has the outbox hold exactly what the log lacks.
 
-    May be repeated and may break off: then too much waits, and is published a second time with the same event ids. No
-    cart service may run meanwhile, for the same reason.
+    May be repeated. Broken off, it has to be repeated before a cart service starts: of some aggregates nothing may wait
+    yet, of others too much, which is published a second time with the same event ids. No cart service may run
+    meanwhile, for the same reason.
     """
 
     def __init__(
-        self, log: WholeLog, decoder: EventDecoder, store: Store, reconciler: Reconciler, again: Again, source: str
+        self,
+        log: WholeLog,
+        decoder: EventDecoder,
+        store: Store,
+        reconciler: Reconciler,
+        again: Again,
+        source: str,
+        begin: Begin | None = None,
     ) -> None:
         """The reconciler reads the log by itself; ``source`` is what our own records bear as their CloudEvents
-        source."""
-        self._log, self._decoder, self._store = log, decoder, store
+        source. ``begin`` is there where there is no log: it is begun when everything waits, for without it no service
+        starts on half of that."""
+        self._log, self._decoder, self._store, self._begin = log, decoder, store, begin
         self._reconciler, self._again, self._source = reconciler, again, source.encode()
 
     async def run(self) -> Republished:
         """Raises LogAhead (nothing was changed), Refused (a state that this program cannot read), BrokerUnavailable,
         LogChanged, RegistryUnavailable, StoreUnavailable."""
-        known = await self._reconciler.run(dry_run=True)
-        if known.orders:
-            raise LogAhead(len(known.orders))
+        if self._begin is None:
+            known = await self._reconciler.run(dry_run=True)
+            if known.orders:
+                raise LogAhead(len(known.orders))
         told = Republished()
         await self._requeue(told)
+        if self._begin is not None:
+            await self._begin()
         await self._mark(told)
         told.waiting = (await self._store.summary()).unpublished
         return told

@@ -21,7 +21,7 @@ from ordering.application.messages import (
     Write,
 )
 from ordering.application.partitioning import Places
-from ordering.application.republish import Republished, Republisher
+from ordering.application.republish import Begin, Republished, Republisher
 from tests.unit.application.runtime import RecordingObserver
 
 TOPIC, OURS = "things", "urn:ours"
@@ -86,11 +86,11 @@ class World:
         source = MemorySource(self.log, "reconcile", lambda: 0)
         return await Reconciler(source, Decoder(), self.store, OURS).run(dry_run=dry_run)
 
-    async def republish(self) -> Republished:
-        """The other way out."""
+    async def republish(self, begin: Begin | None = None) -> Republished:
+        """The other way out; ``begin`` where the log was lost."""
         source, compared = (MemorySource(self.log, name, lambda: 0) for name in ("republish", "compared"))
         reconciler = Reconciler(compared, Decoder(), self.store, OURS)
-        return await Republisher(source, Decoder(), self.store, reconciler, _again, OURS).run()
+        return await Republisher(source, Decoder(), self.store, reconciler, _again, OURS, begin).run()
 
     async def publish_all(self) -> None:
         """Until nothing waits."""

@@ -50,6 +50,26 @@ def test_a_lost_log_gets_every_event_again_in_order() -> None:
     run(main())
 
 
+def test_a_lost_log_is_begun_when_everything_waits_and_not_before() -> None:
+    """Without a log no service starts: so none does on half of it, should this break off."""
+
+    async def main() -> None:
+        world = World()
+        for key in ("a", "b", "a"):
+            await world.change(key)
+        await world.publish_all()
+        world.log = MemoryLog(TOPIC, 3)
+        waited: list[int] = []
+
+        async def begin() -> None:
+            waited.append((await world.store.summary()).unpublished)
+
+        assert (await world.republish(begin)).waiting == 3
+        assert waited == [3]
+
+    run(main())
+
+
 def test_an_older_log_gets_what_came_later_and_nothing_twice() -> None:
     """Yesterday's copy of the log beside the store of today."""
 

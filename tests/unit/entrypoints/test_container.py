@@ -13,6 +13,7 @@ from dependency_injector import containers
 from ordering.adapters.sqlite.log import log_path
 from ordering.adapters.sqlite.store import SqliteOrderStore
 from ordering.application.failures import Refused
+from ordering.application.messages import Encoded, NewEvent, Write
 from ordering.entrypoints.container import Tools, check_schemas, embedded_cart, embedded_order, memory, service
 from ordering.entrypoints.observe import ServiceObserver
 from ordering.entrypoints.settings import Settings
@@ -120,6 +121,25 @@ async def test_an_empty_log_is_a_lost_one(tmp_path: Path, observer: ServiceObser
     with pytest.raises(Refused, match=r"there is nothing in .*, but there was"):
         service("cart", settings, observer)
     assert path.read_bytes() == before
+
+
+async def test_a_lost_log_is_not_there_before_all_of_it_waits(tmp_path: Path, observer: ServiceObserver) -> None:
+    """Breaking off on the way leaves no log, so no service begins one that lacks the rest."""
+    settings = Settings(data_dir=tmp_path)
+    store = SqliteOrderStore.open(tmp_path / "cart.db")
+    await store.partitions(settings.topic, 3)
+    event = NewEvent("e", "later", 1, settings.topic, b"later", (), Encoded("of-a-newer-program/1", b""), 1)
+    await store.write([Write("later", 0, event)])
+    await store.mark_published([("later", 1)])
+    await store.trim(answers_before=0, journal_before=2, limit=1)
+    await store.close()
+    tools = Tools(settings)
+
+    with pytest.raises(Refused, match="order later cannot be published again"):
+        await (await tools.republisher()).run()
+    await tools.close()
+    with pytest.raises(Refused, match="but there was one"):
+        service("cart", settings, observer)
 
 
 async def test_tools_do_not_invent_a_data_folder(tmp_path: Path) -> None:

@@ -222,6 +222,8 @@ class MemoryOrderStore:
         chosen = set(keys)
         # The order of the journal, as when they came: whatever waits is behind its aggregate's earlier events.
         self._outbox = dict.fromkeys(ref for ref in self._journal if ref in self._outbox or ref[0] in chosen)
+        for key in chosen:
+            self._parked.pop(key, None)
 
     # ------------------------------------------------------------------ lease
 

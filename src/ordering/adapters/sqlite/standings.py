@@ -89,3 +89,4 @@ def requeue(connection: apsw.Connection, keys: Collection[str], lost: Sequence[N
         row = (event.version, event.event_id, event.topic, event.key, pack_headers(event.headers))
         connection.execute(_APPEND_LOST, (*row, encoded.schema, encoded.body, event.occurred_at, event.aggregate_id))
     connection.execute(_REQUEUE, (json.dumps(list(keys)),))
+    connection.executemany(_UNPARK, [(key,) for key in keys])

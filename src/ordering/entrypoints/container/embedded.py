@@ -1,5 +1,6 @@
 """The embedded mode: log, order store and read model in SQLite files of one folder; and what tools open of them."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -112,11 +113,20 @@ def idle_order_store(settings: Settings, exits: AsyncExitStack) -> SqliteOrderSt
     return opened(exits, SqliteOrderStore.open, _order_store(settings))
 
 
-async def begin_log(settings: Settings, store: SqliteOrderStore, exits: AsyncExitStack) -> None:
-    """Begin the log anew where it was lost, with as many partitions as the store's keys are placed by; nobody else
-    writes it until the end. Raises Refused if a service does."""
+async def idle_log(
+    settings: Settings, store: SqliteOrderStore, exits: AsyncExitStack
+) -> Callable[[], Awaitable[None]] | None:
+    """See to it that nobody else writes the log until the end. One that was lost is begun anew by what is returned,
+    with as many partitions as the store's keys are placed by. Raises Refused if a service writes it."""
     partitions = await store.recorded_partitions(settings.topic) or settings.partitions
-    opened(exits, SqlitePublisher.open, settings.log_dir, settings.topic, partitions)
+
+    async def begin() -> None:
+        opened(exits, SqlitePublisher.open, settings.log_dir, settings.topic, partitions)
+
+    if not was_begun(log_path(settings.log_dir, settings.topic)):
+        return begin
+    await begin()
+    return None
 
 
 class NothingYet(Refused):

@@ -84,11 +84,12 @@ class Tools:
 
     async def republisher(self) -> Republisher:
         """The log filled up from the order store. In the embedded mode a log that was lost is begun anew."""
+        begin = None
         if self._in_cluster:
             store = self.idle_store
         else:
             store = embedded.idle_order_store(self.settings, self._exits)
-            await embedded.begin_log(self.settings, store, self._exits)
+            begin = await embedded.idle_log(self.settings, store, self._exits)
         recorder = ChangeRecorder(self.codec, self._runtime, self.settings.topic, EVENT_SOURCE)
         request_id = self._runtime.new_id()
         return Republisher(
@@ -98,6 +99,7 @@ class Tools:
             Reconciler(self._log_reader(), self.decoder, store, EVENT_SOURCE),
             lambda state: recorder.again(state, request_id),
             EVENT_SOURCE,
+            begin,
         )
 
     @cached_property
