@@ -1,6 +1,7 @@
 """Problem documents: every error the use cases can raise, and what must never be in an answer."""
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -24,6 +25,7 @@ from ordering.application.errors import (
 from ordering.domain.errors import Code, OrderingError
 from ordering.domain.fields import shown
 from ordering.entrypoints.http.problems import STATUS_AND_TITLE
+from ordering.entrypoints.http.routing import OrderingApp
 from tests.http.stand_ins import StandIns
 from tests.http.systems import in_process
 
@@ -243,6 +245,23 @@ async def test_a_malformed_host_is_refused_everywhere(path: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid-input")
 
 
+@pytest.mark.parametrize("path", ["/health", "/nothing", CREATE])
+@pytest.mark.parametrize(
+    ("version", "allowed", "refused"), [("1.1", (), True), ("1.0", (), False), ("1.0", ("a",), True)]
+)
+async def test_a_request_without_a_host_is_refused_unless_it_is_older_than_the_header(
+    version: str, allowed: tuple[str, ...], refused: bool, path: str
+) -> None:
+    """RFC 9112, section 3.2; HTTP/1.0 knows no Host, so it is served where no hosts are listed."""
+    app = StandIns().apps(allowed_hosts=allowed)[0]
+    method, body = ("POST", json.dumps(GOOD).encode()) if path == CREATE else ("GET", b"")
+    start, end = await answered(app, method, path, body, http_version=version, headers=[])
+
+    assert (start["status"] == 400) is refused
+    if refused:
+        assert [fault["field"] for fault in json.loads(end["body"])["errors"]] == ["Host"]
+
+
 async def test_listed_origins_may_read_answers_and_others_may_not() -> None:
     """CORS is closed unless set, and then open to exactly those origins, without credentials."""
     cart_app, _ = StandIns().apps(cors_origins=("https://shop.example",))
@@ -319,16 +338,8 @@ async def test_the_short_way_and_the_ordinary_way_answer_the_same() -> None:
 @pytest.mark.parametrize("path", ["/health", "/api/getAllOrderIdsFromTopic", "/nothing", CREATE])
 async def test_an_answer_to_head_has_no_body(path: str) -> None:
     """Success, stream or refusal; asked without a client that would drop the body by itself."""
-    sent: list[dict[str, Any]] = []
+    sent = await answered(StandIns().apps()[1], "HEAD", path, query_string=b"topicName=order-events")
 
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    scope = {"type": "http", "method": "HEAD", "path": path, "query_string": b"topicName=order-events", "headers": []}
-    await StandIns().apps()[1](scope, receive, send)
     assert sent[0]["type"] == "http.response.start"
     assert b"".join(message["body"] for message in sent[1:]) == b""
 
@@ -336,3 +347,21 @@ async def test_an_answer_to_head_has_no_body(path: str) -> None:
 def test_a_refused_text_is_repeated_only_in_part() -> None:
     """An answer does not grow with what it refuses."""
     assert len(shown("x" * 100_000)) < 100
+
+
+async def answered(
+    app: OrderingApp, method: str, path: str, body: bytes = b"", **others: object
+) -> list[dict[str, Any]]:
+    """What an application sends when it is asked with nothing between."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode()}
+    known = {"query_string": b"", "headers": [(b"host", b"here")], "root_path": ""}
+    await app({**scope, **known, **others}, receive, send)
+    return sent

@@ -99,10 +99,15 @@ def known_headers(scope: "Scope") -> dict[str, str]:
     return found
 
 
-def check_host(headers: Mapping[str, str], allowed: frozenset[str]) -> None:
-    """Refuse a malformed ``Host`` and, if hosts are listed, one that is not listed (ports are not compared)."""
+def check_host(scope: "Scope", headers: Mapping[str, str], allowed: frozenset[str]) -> None:
+    """Refuse a malformed ``Host``, HTTP/1.1 without one (RFC 9112, 3.2) and, if hosts are listed, one that is not
+    listed (ports are not compared)."""
     host = headers.get("host", "")
-    if not _HOST(host) or (allowed and host_name(host) not in allowed):
+    if (
+        not _HOST(host)
+        or (allowed and host_name(host) not in allowed)
+        or ("host" not in headers and scope["http_version"] == "1.1")
+    ):
         raise InvalidInput([HOST_FAULT])
 
 

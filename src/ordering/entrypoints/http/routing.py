@@ -116,7 +116,7 @@ def _border(options: HttpOptions, cors: "CORSConfig | None", around: Surrounding
 
     def refused(scope: "Scope", receive: "Receive") -> Reply | None:
         try:
-            check_host(known_headers(scope), hosts)
+            check_host(scope, known_headers(scope), hosts)
             if cors is not None and scope.get("method") == "OPTIONS":
                 check_preflight(scope, cors)
         except OrderingError as error:
@@ -136,7 +136,7 @@ def _answering(route: Route, options: HttpOptions, around: Surroundings) -> Answ
         began = perf_counter()
         call = Call(scope, receive, new_request_id)
         try:
-            check_host(call.headers, hosts)
+            check_host(scope, call.headers, hosts)
             reply = await endpoint(call)
         except (OrderingError, Failure) as error:
             reply = refusal(error, call.request_id)
