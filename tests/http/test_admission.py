@@ -147,8 +147,9 @@ async def test_a_request_on_a_connection_too_many_is_refused_with_room_for_it_or
 
     async def status_of(path: str) -> int:
         sent.clear()
-        scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b"", "root_path": ""}
-        await guarded.admission({**scope, "raw_path": path.encode(), "extensions": {SURPLUS: {}}}, receive, send)
+        request = {"type": "http", "http_version": "1.1", "method": "GET", "path": path, "raw_path": path.encode()}
+        others = {"headers": [(b"host", b"here")], "query_string": b"", "root_path": "", "extensions": {SURPLUS: {}}}
+        await guarded.admission({**request, **others}, receive, send)
         return int(sent[0]["status"])
 
     assert await status_of("/") == 503

@@ -67,7 +67,7 @@ async def ask(
         "raw_path": path.encode(),
         "root_path": "",
         "query_string": query.encode(),
-        "headers": [(name.encode(), value.encode()) for name, value in headers],
+        "headers": [(b"host", b"here"), *((name.encode(), value.encode()) for name, value in headers)],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 2),
     }
