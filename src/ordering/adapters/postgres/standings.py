@@ -31,10 +31,11 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 _IS_PUBLISHED: Final = "DELETE FROM outbox WHERE aggregate_id = $1"
 _UNPARK: Final = "DELETE FROM parked WHERE aggregate_id = $1"
 
+# Counted, for of EXISTS the planner may make one look at the whole journal, for every page.
 _STATES: Final = """
 SELECT a.order_id, a.version, a.event_id, a.schema, a.state,
   (SELECT count(*) FROM journal j WHERE j.number = a.number),
-  EXISTS (SELECT FROM journal j WHERE j.number = a.number AND j.version = a.version)
+  0 < (SELECT count(*) FROM journal j WHERE j.number = a.number AND j.version = a.version)
 FROM orders a WHERE a.order_id > $1 ORDER BY a.order_id LIMIT $2
 """
 _APPEND_LOST: Final = """
