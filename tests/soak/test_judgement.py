@@ -78,6 +78,15 @@ def test_a_short_run_is_measured_by_its_third_tenth() -> None:
     ]
 
 
+@pytest.mark.parametrize("silent", [(120.0, 240.0), (540.0, 600.0)], ids=["minute 3", "the end"])
+def test_a_machine_that_stood_still_is_judged_by_what_was_seen_next_to_it(silent: tuple[float, float]) -> None:
+    """Nobody looked for a whole part: growth is seen all the same, and nothing else is."""
+    for process, growth in ((grown(0), 0), (grown(6, threads=3), 1)):
+        run = run_of(process)
+        seen = [sample for sample in run.samples if not silent[0] <= sample.at < silent[1]]
+        assert len(broken(Run(seen, SECONDS, RATE))) == growth
+
+
 @pytest.mark.parametrize(
     ("stock", "told"),
     [
