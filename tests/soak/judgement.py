@@ -52,7 +52,7 @@ class Run:
         return [sample for sample in self.samples if (number - 1) * length <= sample.at < number * length]
 
     def most(self, name: str, number: int, value: Value) -> float:
-        """The most that a process held in a part; if the machine stood still for all of it, what was seen next to it."""
+        """The most that a process held in a part; if nobody looked in all of it, what was seen next to it."""
         middle = (number - 0.5) * self.seconds / PARTS
         samples = self.part(number) or [min(self.samples, key=lambda sample: abs(sample.at - middle))]
         return max(value(sample.processes[name]) for sample in samples)
