@@ -170,6 +170,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def close_idle(self) -> None:
         """Close it, unless a request of it is in hand. One that is still on its way is told to go elsewhere."""
+        if self._half_closed:  # it has had its last word, and ends soon
+            return
         cycle: Any = self.cycle
         if cycle is not None and not cycle.response_complete and self._held is None:
             return
