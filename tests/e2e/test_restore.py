@@ -233,6 +233,7 @@ def test_a_lost_log_is_made_again_from_the_order_store(tmp_path: Path) -> None:
     assert told.stdout.splitlines() == [
         "2 orders in the order store, 0 records in the log",
         "3 events wait to be published: the cart service does so when it starts",
+        "a read model that was filled from the old log has to begin anew: docs/operations.md (The log is lost)",
     ]
     with running(data) as system:
         assert details(system, "second", wait=30) == 200

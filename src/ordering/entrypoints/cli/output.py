@@ -69,3 +69,8 @@ def reader_gone(stream: TextIO) -> bool:
     except (OSError, ValueError):
         return False
     return any(events & (select.POLLERR | select.POLLHUP) for _, events in watch.poll(0))
+
+
+def count(number: int, noun: str) -> str:
+    """``1 order``, ``2,000 orders``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -47,31 +47,27 @@ def _rows(told: Reconciled, *, dry_run: bool) -> Iterator[out.Row]:
 
 
 def _print(told: Reconciled, *, dry_run: bool) -> None:
-    print(f"{_count(told.records, 'record')} of the log read")
+    print(f"{out.count(told.records, 'record')} of the log read")
     if not told.orders:
         print("the order store knows every change of its own in it")
     else:
         verb = "is" if told.changes == 1 else "are"
         done = f"{verb} not known to" if dry_run else f"{'was' if verb == 'is' else 'were'} adopted by"
-        changes = f"{_count(told.changes, 'change')} of {_count(len(told.orders), 'order')}"
+        changes = f"{out.count(told.changes, 'change')} of {out.count(len(told.orders), 'order')}"
         print(f"{changes} {done} the order store: {_named(list(told.orders))}")
     if told.dropped:
         done = "would be dropped" if dry_run else "dropped"
         print(
-            f"{_count(len(told.dropped), 'change')} {done}: the store has them, but never published them, and the log "
+            f"{out.count(len(told.dropped), 'change')} {done}: the store has them, but never published them, and the log "
             f"has others in their place: {_versions(told.dropped)}"
         )
     if told.diverged:
         print(
-            f"{_count(len(told.diverged), 'version')} in the log twice, as different events; readers keep the first "
+            f"{out.count(len(told.diverged), 'version')} in the log twice, as different events; readers keep the first "
             f"and hold the other as version-conflict, see `ordering dlq list`: {_versions(told.diverged)}"
         )
     if dry_run and told.orders:
         print("`ordering restore reconcile` makes them the store's own; no cart service may run meanwhile")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _versions(found: Sequence[tuple[str, int]]) -> str:

@@ -27,15 +27,15 @@ def republish(output: out.Output) -> int:
 
 
 def _print(told: Republished) -> None:
-    print(f"{told.orders:,} orders in the order store, {told.records:,} records in the log")
+    print(f"{out.count(told.orders, 'order')} in the order store, {out.count(told.records, 'record')} in the log")
     if not told.waiting:
         print("the log has every order as the order store has it: there is nothing to publish")
         return
-    events = "1 event waits" if told.waiting == 1 else f"{told.waiting:,} events wait"
-    print(f"{events} to be published: the cart service does so when it starts")
+    wait = "waits" if told.waiting == 1 else "wait"
+    print(f"{out.count(told.waiting, 'event')} {wait} to be published: the cart service does so when it starts")
     if told.shortened:
-        orders = "1 order" if told.shortened == 1 else f"{told.shortened:,} orders"
         print(
-            f"of {orders} only the newest events are kept (ORDERING_JOURNAL_DAYS); where the log has lost the others, "
-            "readers apply what comes and count a gap"
+            f"of {out.count(told.shortened, 'order')} only the newest events are kept (ORDERING_JOURNAL_DAYS); where "
+            "the log has lost the others, readers apply what comes and count a gap"
         )
+    print("a read model that was filled from the old log has to begin anew: docs/operations.md (The log is lost)")
