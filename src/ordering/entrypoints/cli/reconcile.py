@@ -58,8 +58,8 @@ def _print(told: Reconciled, *, dry_run: bool) -> None:
     if told.dropped:
         done = "would be dropped" if dry_run else "dropped"
         print(
-            f"{out.count(len(told.dropped), 'change')} {done}: the store has them, but never published them, and the log "
-            f"has others in their place: {_versions(told.dropped)}"
+            f"{out.count(len(told.dropped), 'change')} {done}: the store has them, but never published them, and the "
+            f"log has others in their place: {_versions(told.dropped)}"
         )
     if told.diverged:
         print(
