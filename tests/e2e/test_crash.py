@@ -49,12 +49,19 @@ def services_of(run: int) -> list[int]:
     return [int(pid) for pid, parent, *words in rows if int(parent) == run and words[1:4:2] == ["-m", "serve"]]
 
 
+def heeds_hang_ups() -> None:
+    """A hang-up ends this process, as it ends one at a terminal."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_ended_leaves_no_service(number: signal.Signals, tmp_path: Path) -> None:
     """Whatever ends it, also what cannot be caught, and also a service that stands still at that moment. What can be
     caught leaves no files either."""
     command = [sys.executable, "-m", "tests.e2e.crash", "--cycles", "1000000"]
-    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}) as run:
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    # Whoever began these tests may ignore a hang-up (nohup), and children inherit that.
+    with subprocess.Popen(command, cwd=ROOT, env=env, preexec_fn=heeds_hang_ups) as run:  # noqa: PLW1509 -- one thread
         try:
             until(lambda: len(services_of(run.pid)) == 2, "both services run")
             begun = services_of(run.pid)

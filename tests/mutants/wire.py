@@ -271,3 +271,20 @@ def _(_sound: Sound) -> Sound:
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
     return new_id
+
+
+@mutant(
+    "records-after-a-pause-are-the-next-ones",
+    "H22",
+    at="ordering.adapters.kafka.backlog:Backlog.add",
+    by="tests/unit/adapters/kafka/test_recognition.py"
+    "::test_records_that_come_while_the_position_is_compared_are_not_handed_out_unseen",
+)
+def _(sound: Sound) -> Sound:
+    """What was fetched after a pause is handed out without asking whether the topic was made anew meanwhile."""
+
+    def add(self: Sound, messages: Sound, *, after_pause: bool = False) -> None:
+        del after_pause
+        sound(self, messages)
+
+    return add

@@ -33,6 +33,7 @@ class Taken:
 
 class Backlog:
     """Bounded by records and bytes; a partition holds nothing before it was told its place, nor after it was revoked.
+    What came after a pause is not given out before somebody has ``recognised`` the log it is of.
 
     Every method may be called by either thread.
     """
@@ -44,6 +45,7 @@ class Backlog:
         self._gained: set[int] = set()
         self._lost: set[int] = set()
         self._records = self._bytes = 0
+        self._strange = False
         self._turn = 0
         self._has_room = threading.Event()
         self._has_room.set()
@@ -85,8 +87,9 @@ class Backlog:
             if partition is not None and partition.target == offset:  # else it was sent elsewhere meanwhile
                 partition.next, partition.target = offset, None
 
-    def add(self, messages: Iterable[Message]) -> None:
+    def add(self, messages: Iterable[Message], *, after_pause: bool = False) -> None:
         with self._lock:
+            self._strange |= after_pause
             for message in messages:
                 partition = self._partitions.get(message.partition() or 0)
                 offset = message.offset()
@@ -99,14 +102,25 @@ class Backlog:
             if self._records >= self._records_max or self._bytes >= self._bytes_max:
                 self._has_room.clear()
 
+    @property
+    def strange(self) -> bool:
+        """Whether something is here that came after a pause, and may be of another log."""
+        return self._strange
+
+    def recognised(self) -> None:
+        """The log has been, or is about to be, asked about: that holds for everything that is here by now."""
+        with self._lock:
+            self._strange = False
+
     def take(self, limit: int) -> Taken | None:
-        """News before messages; None if there is neither. Partitions share the limit equally."""
+        """News before messages; None if there is neither, or nobody knows of what log the messages are. Partitions
+        share the limit equally."""
         with self._lock:
             if self._gained or self._lost:
                 taken = Taken(tuple(sorted(self._gained)), tuple(sorted(self._lost)))
                 self._gained, self._lost = set(), set()
                 return taken
-            if not self._records:
+            if self._strange or not self._records:
                 return None
             messages: list[Message] = []
             for number, count in self._shares(limit).items():

@@ -52,15 +52,13 @@ class Fetcher:
         self._stopping = threading.Event()
         self._stalled = False
         self.down: str | None = None
-        """Why the consumer cannot reach a broker, as far as it knows; whoever has verified it clears it."""
+        """Why the consumer cannot reach a broker, as far as it knows; whoever has heard from one clears it."""
         self.denied: str | None = None
         """Why the consumer may not read; ends with the next assignment or record."""
         self.spent = False
         """Whether this consumer will never read again, and another one may."""
         self.doubtful = False
-        """Whether the topic may be another one by now."""
-        self.resumed = False
-        """Whether records came after a pause, in which the topic may have been made anew."""
+        """Whether the topic may be another one by now; whoever is going to ask clears it first."""
         self._fetched_at = 0.0
         self.out_of_range: dict[int, int] = {}
         """Partitions whose position (at most) the log does not have."""
@@ -74,8 +72,8 @@ class Fetcher:
         return None if self.down is None else self._diagnosis.reason or self.down
 
     def recovered(self) -> None:
-        """A broker has answered somebody, and the topic is the right one."""
-        self.down, self.doubtful = None, False
+        """A broker has answered somebody."""
+        self.down = None
         self._diagnosis.clear()
 
     def join_group(self) -> None:
@@ -146,9 +144,8 @@ class Fetcher:
         if good:
             self.denied = None
             clock = time.monotonic()
-            if clock - self._fetched_at > PAUSE_SECONDS:
-                self.resumed = True  # before they can be taken
-            self._backlog.add(good)
+            # In a pause the topic may have been made anew.
+            self._backlog.add(good, after_pause=clock - self._fetched_at > PAUSE_SECONDS)
             self._fetched_at = clock
         self._tell()
 

@@ -39,8 +39,9 @@ class _Source:
         self._woken = asyncio.Event()
         self._unchecked: dict[int, int] = {}
         """Positions that were sought and not compared with the log's range yet."""
-        self._doubt = True
-        """Whether the log has to be recognised before anything of it is handed out."""
+        self._doubts, self._dispelled = 1, 0
+        """How often something gave reason to doubt that this is still the same log, and how many of those doubts an
+        answer has dispelled that was asked for afterwards: until all are, nothing of it is handed out."""
         self._verify_at = 0.0
         self._verification: asyncio.Task[None] | None = None
         self._closed = False
@@ -82,6 +83,8 @@ class _Source:
                     taken.revoked,
                     tuple([record_of(self._topic, message) for message in taken.messages]),
                 )
+            if self._backlog.strange:
+                continue  # it came while the questions before were asked
             left = deadline - self._loop.time()
             if left <= 0:
                 return Polled()
@@ -137,10 +140,12 @@ class _Source:
         if fetcher is None:
             await self._verify()
             fetcher = self._fetcher = self._start()
-        if fetcher.resumed:
-            # Cleared before the question: what is fetched after it may need another one.
-            fetcher.resumed, self._doubt = False, True
-        if self._doubt or fetcher.doubtful or fetcher.down is not None or fetcher.out_of_range:
+        if self._backlog.strange or fetcher.doubtful:
+            # Cleared before the question: what comes after it needs another one.
+            self._backlog.recognised()
+            fetcher.doubtful = False
+            self._doubts += 1
+        if self._doubts > self._dispelled or fetcher.down is not None or fetcher.out_of_range:
             await self._verify()
         elif self._clock() >= self._verify_at:
             self._verify_at = self._clock() + VERIFY_SECONDS
@@ -164,7 +169,7 @@ class _Source:
 
     async def _verify(self) -> TopicFacts:
         """Recognise the log. The first one seen is the one it has to stay."""
-        fetcher = self._fetcher
+        fetcher, doubts = self._fetcher, self._doubts
         try:
             facts = await self._inquiries.facts()
         except BrokerUnavailable as error:
@@ -172,7 +177,7 @@ class _Source:
                 raise BrokerUnavailable(fetcher.outage) from error
             raise
         self._recognise(facts.identity)
-        self._doubt = False
+        self._dispelled = max(self._dispelled, doubts)
         self._verify_at = self._clock() + VERIFY_SECONDS
         if fetcher is not None:
             fetcher.recovered()
@@ -184,7 +189,7 @@ class _Source:
         try:
             await self._verify()
         except (BrokerUnavailable, LogChanged):
-            self._doubt = True
+            self._doubts += 1
             self._woken.set()
 
     def _recognise(self, found: LogIdentity) -> None:
@@ -193,10 +198,10 @@ class _Source:
             self._identity = found
             return
         if known.cluster_id != found.cluster_id:
-            self._doubt = True
+            self._doubts += 1
             raise LogChanged(f"topic {self._topic} is on cluster {found.cluster_id} now, it was on {known.cluster_id}")
         if known.topic_id is not None and found.topic_id is not None and known.topic_id != found.topic_id:
-            self._doubt = True
+            self._doubts += 1
             self._peek.forget()
             raise LogChanged(f"topic {self._topic} was deleted and created again")
 
@@ -277,7 +282,7 @@ class KafkaReader(_Source):
         self._partitions = 0
 
     def _start(self) -> Fetcher:
-        self._doubt, self._partitions = True, 0  # the question that follows tells the partitions
+        self._doubts, self._partitions = self._doubts + 1, 0  # the question that follows tells the partitions
         return Fetcher(self._connection, self._config, self._topic, self._backlog, self._tell)
 
     def _described(self, fetcher: Fetcher, facts: TopicFacts) -> None:
