@@ -82,7 +82,7 @@ def asked(method: str = "GET") -> bytes:
 
 
 async def test_head_and_body_of_an_answer_are_one_write() -> None:
-    """One system call and one packet; two of them were a tenth of the work on a short answer."""
+    """One system call and one packet."""
     wire = await answered(answering([BODY], length=len(BODY)), asked())
 
     (write,) = wire.writes

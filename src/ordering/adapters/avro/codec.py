@@ -56,7 +56,7 @@ class OrderCodec:
         return border.to_event(self._record(encoded))
 
     def order(self, encoded: Encoded) -> Order:
-        """The order alone, for a fifth less: whoever asks for an order asks for nothing else. Raises as ``decode``."""
+        """The order alone, which costs less: whoever asks for an order asks for nothing else. Raises as ``decode``."""
         return border.to_order(self._record(encoded))
 
     def _record(self, encoded: Encoded) -> Data:
