@@ -273,8 +273,10 @@ class World:
     async def _settle(self, seconds: int) -> None:
         """People unpark, release and discard; all else comes right by itself, also what waits for the registry."""
         terminal = Terminal(self, self.number())
-        for _ in range(seconds):
-            await terminal.unpark()
+        for second in range(seconds):
+            # What has lost its partition is parked again, one after the other: people let the rest get its turn.
+            if second % 10 == 0 or self._has_all_partitions():
+                await terminal.unpark()
             await terminal.settle_held(leave=(DeadReason.UNKNOWN_SCHEMA,))
             for reader in self.readers:  # the log may be the one again that the read model was filled from
                 if reader.alive and reader.consumer.halted and not self.watch.is_log_lost:
@@ -298,6 +300,9 @@ class World:
         if self.watch.is_log_lost:
             return {"unpublished": unpublished, "nobody has noticed": not await self.watch.is_loss_noticed()}
         return {"unpublished": unpublished, "behind": behind, "held": stats.parked or stats.dead_letters}
+
+    def _has_all_partitions(self) -> bool:
+        return self.outside.store._partitions.get(TOPIC, 1) <= len(self.outside.log.partitions)
 
     def _has_partition(self, order_id: str) -> bool:
         """A topic that was made anew may lack partitions that orders have."""
