@@ -5,7 +5,16 @@ from collections.abc import Mapping
 from typing import Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 SECONDS: Final = 30.0
 
@@ -76,6 +85,14 @@ class Topics:
         places = [TopicPartition(topic, partition, at) for partition, at in positions.items()]
         asked = ConsumerGroupTopicPartitions(group, places)
         self._client.alter_consumer_group_offsets([asked])[group].result(SECONDS)
+
+    def set_session(self, group: str, seconds: float) -> None:
+        """How long the broker keeps the place of a group's silent member, under the protocol of KIP-848."""
+        entry = ConfigEntry(
+            "consumer.session.timeout.ms", str(round(seconds * 1_000)), incremental_operation=AlterConfigOpType.SET
+        )
+        resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=[entry])
+        self._client.incremental_alter_configs([resource])[resource].result(SECONDS)
 
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """The positions the broker keeps for a group."""
