@@ -64,6 +64,21 @@ async def _nothing(*_: object) -> None:
 
 
 @mutant(
+    "discards-whatever-blocks",
+    "H20",
+    at="ordering.application.dead_letters:HeldRecords.discard",
+    by=f"{RESUMED}::test_a_discard_done_again_whose_end_was_unknown_takes_no_other_record_with_it",
+)
+def _(sound: Sound) -> Sound:
+    """Drops the first held record, whichever was meant: one that is asked for twice takes the next with it."""
+
+    async def discard(self: Sound, key: str, _place: object = None, *, dry_run: bool = False) -> Sound:
+        return await sound(self, key, dry_run=dry_run)
+
+    return discard
+
+
+@mutant(
     "late-decisions-are-lost",
     "H20",
     at="ordering.application.settle_held:HeldDecisions.is_undone",

@@ -61,6 +61,8 @@ class Watch:
         """Whether the store was put back to an earlier state, and nobody has brought it up to the log yet."""
         self.broken: str | None = None
         """What an actor has found that nobody awaits."""
+        self._discards = 0
+        """Of how many discarded records it is known that somebody meant them."""
         self._missing: dict[tuple[str, int], None] = {}
         """Committed and not in the log yet."""
 
@@ -227,6 +229,10 @@ class Watch:
         positions = live.positions.get(TOPIC, {})
         parked, keyed = sum(row.held for row in live.rows.values()), sum(one.key is not None for one in held.values())
         assert parked == keyed, f"I8: {keyed} records of orders are held, the orders say {parked}"
+        if len(model.discarded) != self._discards:
+            self._discards = len(model.discarded)
+            unasked = {(part, at) for _, part, at in model.discarded} - self._outside.meant
+            assert not unasked, f"I8: {unasked} were discarded, and nobody has asked for it"
         consumed = sum(positions.values())
         accounted = (
             counters.get(Counter.APPLIED, 0)

@@ -89,6 +89,8 @@ class Outside:
         self.discards: dict[int, set[tuple[int, int]]] = {}
         """By generation: the places of records that it held and people discarded. One that was filled from a log whose
         beginning was gone may have applied what others hold."""
+        self.meant: set[tuple[int, int]] = set()
+        """The places of all records that people have ever asked to discard."""
         self.views_disk: Disk[Any] = Disk(
             lambda: (
                 saved_views(self.views),

@@ -1,6 +1,6 @@
 """People at a terminal: they rebuild the read model, unpark orders, and release or discard what is held back."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from ordering.adapters.avro.decoder import OrderEventDecoder
@@ -114,18 +114,21 @@ class Terminal(Node):
     async def _settle(self, letter: HeldRecord, leave: Collection[str]) -> None:
         record = letter.record
         if letter.key is None:
+            self._outside.meant.add(letter.place)
             done = await self._held.discard_keyless(record.partition, record.offset)
             self._saw(done)
             return
         first = next(iter(await self._views.held(letter.key)), None)
         if first is None or first.reason in leave:
             return
-        key, act = letter.key, self._held.release
         is_hopeless = first.reason not in (DeadReason.UNKNOWN_SCHEMA, DeadReason.PARKED, DeadReason.REFUSED)
         # Who does not want to wait until the database takes it makes a gap.
         is_hopeless |= first.reason == DeadReason.REFUSED and self._outside.happens(0.3)
-        discard: Callable[[str], Awaitable[Released]] = self._held.discard
-        self._saw(await (discard(key) if is_hopeless else act(key)))
+        if is_hopeless:
+            self._outside.meant.add(first.place)
+            self._saw(await self._held.discard(letter.key, first.place))
+        else:
+            self._saw(await self._held.release(letter.key))
 
     def _saw(self, done: Released) -> None:
         if done.discarded:

@@ -57,13 +57,23 @@ class HeldRecords:
 
         Raises RegistryUnavailable, StoreUnavailable, and StalePosition if the consumer kept changing the key.
         """
-        return await self._repeatedly(key, counted, drop=0, dry_run=dry_run)
+        return await self._repeatedly(key, counted, drop=None, dry_run=dry_run)
 
-    async def discard(self, key: str, *, dry_run: bool = False) -> Released:
-        """Drop the key's first held record for good (the one that blocks), then release what is parked behind it."""
-        return await self._repeatedly(key, _nobody_listens, drop=1, dry_run=dry_run)
+    async def discard(self, key: str, place: tuple[int, int] | None = None, *, dry_run: bool = False) -> Released:
+        """Drop the key's first held record for good (the one that blocks), then release what is parked behind it.
 
-    async def _repeatedly(self, key: str, counted: Counted, *, drop: int, dry_run: bool) -> Released:
+        ``place`` is the partition and offset of the record that is meant: if another one blocks the key by now, nothing
+        is done. Whoever repeats a discard whose end is unknown has to name it, else the next one goes, too. Without it
+        the one is meant that blocks now. Raises like ``release``.
+        """
+        if place is None:
+            letters = await self._store.held(key)
+            if not letters:
+                return Released(0, 0, 0, None)
+            place = letters[0].place
+        return await self._repeatedly(key, _nobody_listens, drop=place, dry_run=dry_run)
+
+    async def _repeatedly(self, key: str, counted: Counted, *, drop: tuple[int, int] | None, dry_run: bool) -> Released:
         try:
             return await self._undisturbed(lambda: self._once(key, counted, drop=drop, dry_run=dry_run))
         except WriteRejected as error:
@@ -79,10 +89,10 @@ class HeldRecords:
                     raise
         raise AssertionError
 
-    async def _apart(self, key: str, counted: Counted, drop: int, detail: str) -> Released:
+    async def _apart(self, key: str, counted: Counted, drop: tuple[int, int] | None, detail: str) -> Released:
         """The store refuses one of the records: those before it are released, and it is held for that reason."""
         told = Released(0, 0, 0, None)
-        refused = len(await self._store.held(key)) - drop
+        refused = len(await self._store.held(key)) - (drop is not None)
         while True:
             most = refused // 2  # of so many the last one is held as refused for now, rightly or not
             try:
@@ -96,8 +106,9 @@ class HeldRecords:
                 continue
             told = told.and_then(part)
             refused -= most
-            drop = 0
-            if refused <= 1 or part.reason != DeadReason.REFUSED:
+            is_gone = drop is not None and not part.discarded
+            drop = None
+            if is_gone or refused <= 1 or part.reason != DeadReason.REFUSED:
                 return told
 
     async def discard_keyless(self, partition: int, offset: int, *, dry_run: bool = False) -> Released:
@@ -114,23 +125,33 @@ class HeldRecords:
         return Released(0, 1, 0, None)
 
     async def _once(
-        self, key: str, counted: Counted, *, drop: int, dry_run: bool, most: int | None = None, detail: str = ""
+        self,
+        key: str,
+        counted: Counted,
+        *,
+        drop: tuple[int, int] | None,
+        dry_run: bool,
+        most: int | None = None,
+        detail: str = "",
     ) -> Released:
         """In one transaction. The record behind the ``most`` that may be released is held as refused."""
         snapshot = await self._store.load(self._topic, [key])
         letters = await self._store.held(key)
         if not letters or key not in snapshot.rows:
             return Released(0, 0, 0, None)
+        if drop is not None and letters[0].place != drop:  # somebody else was first, or this is asked once more
+            return Released(0, 0, len(letters), letters[0].reason)
+        first = 0 if drop is None else 1
         fold = Fold(snapshot, self._runtime.now())
         fold.unhold(key)
-        done = await self._fold_in_order(fold, letters[: None if most is None else drop + most], drop)
-        if done < len(letters) and done - drop == most:
+        done = await self._fold_in_order(fold, letters[: None if most is None else first + most], first)
+        if done < len(letters) and done - first == most:
             fold.add(letters[done].record, Undecodable(DeadReason.REFUSED, detail, key))
         rest = letters[done:]
         leaving = [(letter.record.partition, letter.record.offset) for letter in letters[:done]]
         changes = fold.changes(self._topic, {}, leaving)
         rows = (attrs.evolve(changes.rows[0], held=len(rest)),)
-        changes = attrs.evolve(changes, rows=rows, discarded=tuple(leaving[:drop]))
+        changes = attrs.evolve(changes, rows=rows, discarded=tuple(leaving[:first]))
         if rest and changes.held[0].reason != rest[0].reason:
             # It was parked behind another and now blocks for a reason of its own: it is held anew.
             changes = attrs.evolve(changes, released=(*leaving, (rest[0].record.partition, rest[0].record.offset)))
@@ -140,14 +161,14 @@ class HeldRecords:
         if not dry_run and (changes.released or changes.held):
             await self._store.commit(changes)
             counted(changes.counters)
-        return Released(done - drop, drop, len(rest), reason, _jumped(snapshot.rows[key], rows[0]))
+        return Released(done - first, first, len(rest), reason, _jumped(snapshot.rows[key], rows[0]))
 
-    async def _fold_in_order(self, fold: Fold, letters: Sequence[HeldRecord], drop: int) -> int:
-        """How many of the letters no longer need holding, the dropped ones included."""
-        events = await self._decoder.decode([letter.record for letter in letters[drop:]])
-        for number, (letter, event) in enumerate(zip(letters[drop:], events, strict=True)):
+    async def _fold_in_order(self, fold: Fold, letters: Sequence[HeldRecord], first: int) -> int:
+        """How many of the letters no longer need holding, those before the ``first`` included."""
+        events = await self._decoder.decode([letter.record for letter in letters[first:]])
+        for number, (letter, event) in enumerate(zip(letters[first:], events, strict=True)):
             if not fold.add(letter.record, event):
-                return drop + number
+                return first + number
         return len(letters)
 
 

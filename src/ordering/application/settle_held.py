@@ -111,10 +111,7 @@ class HeldDecisions:
         async def discard() -> int:
             if key is None:
                 return (await self._held.discard_keyless(*place)).discarded
-            first = next(iter(await self._store.held(key)), None)
-            if first is None or first.place != place:
-                return 0
-            return (await self._held.discard(key)).discarded
+            return (await self._held.discard(key, place)).discarded
 
         return await self._patience(discard)
 

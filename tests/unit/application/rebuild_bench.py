@@ -1,6 +1,7 @@
 """A log, a read model in memory that consumers fill, and rebuilds of it that can be slow, or killed at any call."""
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import random
@@ -13,9 +14,9 @@ from ordering.adapters.memory.log import MemoryLog, MemorySource
 from ordering.adapters.memory.views import MemoryViews
 from ordering.application.consume_events import ConsumerLimits, EventConsumer
 from ordering.application.dead_letters import HeldRecords
-from ordering.application.failures import WriteRejected
+from ordering.application.failures import CommitAmbiguous, StalePosition, WriteRejected
 from ordering.application.generations import Difference, Progress, RebuildReport
-from ordering.application.messages import OutgoingRecord, Place, Record, ViewRow
+from ordering.application.messages import Changes, OutgoingRecord, Place, Record, ViewRow
 from ordering.application.partitioning import partition_of
 from ordering.application.rebuild import Rebuild, RebuildLimits, Wishes
 from ordering.application.waiters import Waiters
@@ -58,6 +59,10 @@ class Fate:
         await self._delay()
         return answer
 
+    def loses(self, changes: Changes, act: Callable[[], Awaitable[None]]) -> bool:
+        """Whether the caller of this commit does not hear how it ends; ``act`` makes it happen."""
+        return False
+
     async def _delay(self) -> None:
         if self._delays is not None and self._delays.random() < 0.5:
             await asyncio.sleep(self._delays.uniform(0, 0.02))
@@ -78,6 +83,32 @@ class Meanwhile(Fate):
         return await super().meets(name, act)
 
 
+class LateDiscard(Fate):
+    """The first discard's transaction loses its connection, and comes to pass just before a later call, counted from 1;
+    ``happened`` if it came to that."""
+
+    def __init__(self, before: int) -> None:
+        super().__init__()
+        self._before, self._lost = before, False
+        self._pending: Callable[[], Awaitable[None]] | None = None
+        self.happened = False
+
+    def loses(self, changes: Changes, act: Callable[[], Awaitable[None]]) -> bool:
+        if self._lost or not changes.discarded:
+            return False
+        self._lost, self._pending = True, act
+        return True
+
+    async def meets(self, name: str, act: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 -- whatever it answers
+        if self._pending is not None:
+            self._before -= 1
+            if not self._before:
+                self.happened = True
+                with contextlib.suppress(StalePosition):  # it was done once more before
+                    await self._pending()
+        return await super().meets(name, act)
+
+
 class Fated:
     """A port, every call of which meets a fate; so do the ports that it hands out."""
 
@@ -92,6 +123,8 @@ class Fated:
         async def call(*values: Any, **named: object) -> object:  # noqa: ANN401 -- whatever the port is given
             if name == "commit" and self._fate.refuses and any(map(self._fate.refuses, values[0].rows)):
                 raise WriteRejected("a constraint")
+            if name == "commit" and self._fate.loses(values[0], lambda: real(*values)):
+                raise CommitAmbiguous("the connection was lost at commit")
             return await self._fate.meets(name, lambda: real(*values, **named))
 
         return call

@@ -6,7 +6,7 @@ import pytest
 
 from ordering.application.dead_letters import Released
 from ordering.application.failures import RegistryUnavailable, StalePosition
-from ordering.application.messages import DeadReason
+from ordering.application.messages import Changes, DeadReason
 from tests.unit.application.read_bench import ReadBench
 from tests.unit.application.runtime import VirtualRuntime, passing
 
@@ -169,6 +169,36 @@ async def test_a_place_discards_only_a_letter_without_a_key(bench: ReadBench) ->
     assert await bench.held.discard_keyless(letter.record.partition, letter.record.offset) == Released(0, 0, 0, None)
     assert await bench.held.discard_keyless(77, 77) == Released(0, 0, 0, None)
     assert before == bench.views.letters_held
+
+
+async def test_a_discard_repeated_for_the_same_record_drops_no_other(runtime: VirtualRuntime) -> None:
+    """Whoever did not hear how it ended asks again and names the record; so does whoever was second."""
+    bench = ReadBench(runtime).start()
+    bench.append("a:1", "bad a:2", "bad a:3", "a:4")
+    await passing(1)
+    first, second, _ = [letter.place for letter in await bench.views.held("a")]
+    assert await bench.held.discard("a", second) == Released(0, 0, 3, "corrupt")
+    assert await bench.held.discard("a", first) == Released(0, 1, 2, "corrupt")
+    assert await bench.held.discard("a", first) == Released(0, 0, 2, "corrupt")
+    assert await bench.held.discard("a", second) == Released(1, 1, 0, None, gaps=((2, 3),))
+    assert await bench.held.discard("a", second) == Released(0, 0, 0, None)
+
+
+async def test_a_discard_that_comes_second_drops_no_other_record(runtime: VirtualRuntime) -> None:
+    """Two people discard what blocks: the one whose transaction fails for the other's finds another record first."""
+    bench = ReadBench(runtime).start()
+    bench.append("a:1", "bad a:2", "bad a:3", "a:4")
+    await passing(1)
+    real = bench.views.commit
+
+    async def commit(changes: Changes) -> None:
+        bench.views.commit = real
+        assert (await bench.held.discard("a")).discarded == 1
+        await real(changes)
+
+    bench.views.commit = commit
+    assert await bench.held.discard("a") == Released(0, 0, 2, "corrupt")
+    assert len(await bench.views.held("a")) == 2
 
 
 async def test_a_release_that_loses_its_race_is_decided_again(bench: ReadBench) -> None:

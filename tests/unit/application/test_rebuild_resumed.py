@@ -1,5 +1,6 @@
 """What happens during a rebuild: people decide, it is killed and goes on where it was, the log is away."""
 
+import itertools
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -8,7 +9,7 @@ import pytest
 from ordering.adapters.memory.log import MemoryLog
 from ordering.application.failures import BrokerUnavailable
 from tests.unit.application.read_bench import TOPIC
-from tests.unit.application.rebuild_bench import Fate, Killed, RebuildBench, before_each_call
+from tests.unit.application.rebuild_bench import Fate, Killed, LateDiscard, RebuildBench, before_each_call
 from tests.unit.application.runtime import VirtualRuntime
 
 
@@ -57,6 +58,22 @@ async def test_what_people_decide_while_a_rebuild_is_at_work_is_no_difference() 
         await bench.rebuild(fate, verify_only=True)
         assert bench.differences == [], f"discarded before call {fate.before}"
     assert fate.before > 30, "a rebuild has more calls than that"
+
+
+async def test_a_discard_done_again_whose_end_was_unknown_takes_no_other_record_with_it() -> None:
+    """It comes to pass late, just before whichever call of the rebuild follows: what was behind it stays held."""
+    for before in itertools.count(1):
+        bench = RebuildBench(VirtualRuntime())
+        bench.append("bad a", "bad a", "a:1", "b:1")
+        await bench.consume()
+        assert (await bench.held.discard("a")).discarded == 1
+        fate = LateDiscard(before)
+
+        assert (await bench.rebuild(fate)).is_equal, f"before call {before}"
+        assert len(await bench.letters()) == 2, f"before call {before}"
+        if not fate.happened:
+            break
+    assert before > 10, "a rebuild has more calls than that"
 
 
 async def test_what_people_decide_while_the_pointer_moves_is_not_lost() -> None:

@@ -16,7 +16,8 @@ import structlog
 from ordering.application import failures
 from ordering.application.errors import DuplicateOrder
 from ordering.application.generations import RebuildReport
-from ordering.application.messages import Changes, HeldRecord, Record
+from ordering.application.messages import Changes, DeadReason, HeldRecord, Record, Undecodable
+from ordering.application.projection import project
 from ordering.application.rebuild import Wishes
 from ordering.entrypoints import container, streams
 from ordering.entrypoints.cli import main, rebuild
@@ -190,6 +191,39 @@ def test_a_letter_without_a_key_is_shown_by_its_place(capsys: pytest.CaptureFixt
     assert main(["dlq", "show", "1/7", "--output", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["reason"] == "keyless"
     assert main(["dlq", "show", "1/8"]) == 1
+
+
+async def _hold_two() -> None:
+    settings = Settings()
+    observer = ServiceObserver(structlog.wrap_logger(structlog.testing.ReturnLogger()))
+    records = [Record(settings.topic, 1, offset, 0, b"twice", b"no event") for offset in (7, 8)]
+    events = [Undecodable(DeadReason.NOT_FRAMED, "it is no event", "twice")] * 2
+    async with AsyncExitStack() as exits:
+        views = container.embedded_order(settings, observer, exits).views()
+        snapshot = await views.load(settings.topic, ["twice"])
+        await views.commit(project(settings.topic, snapshot, records, events, 0))
+
+
+def test_a_discard_says_which_record_it_means(capsys: pytest.CaptureFixture[str]) -> None:
+    """Given once more it drops nothing else; without the place it drops what blocks."""
+    Path("data").mkdir()
+    anyio.run(_hold_two)
+
+    assert main(["dlq", "discard", "twice", "--at", "1/8"]) == 1
+    assert capsys.readouterr().out == "twice: released 0, discarded 0; 2 still held: not-framed\n"
+    assert main(["dlq", "discard", "twice", "--at", "1/7"]) == 0
+    assert main(["dlq", "discard", "twice", "--at", "1/7"]) == 1
+    assert main(["dlq", "show", "twice", "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["offset"] == 8
+    assert main(["dlq", "discard", "twice"]) == 0
+    assert main(["dlq", "show", "twice"]) == 1
+
+
+@pytest.mark.parametrize("arguments", [("twice", "--at", "7"), ("1/7", "--at", "1/7"), ("twice", "--at", "")])
+def test_a_place_that_is_none_is_told(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """With what it has to look like."""
+    assert main(["dlq", "discard", *arguments]) == 2
+    assert "PARTITION/OFFSET" in capsys.readouterr().err
 
 
 def test_broken_settings_end_every_command_with_2(

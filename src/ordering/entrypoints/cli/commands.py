@@ -239,13 +239,17 @@ def dlq_release(order_id: OrderId, *, dry_run: DryRun = False, output: OutputOpt
 def dlq_discard(
     order_id: OrderOrPlace,
     *,
+    at: Annotated[
+        str | None,
+        Parameter(help="PARTITION/OFFSET of the record that is meant: if another one is first, nothing is done."),
+    ] = None,
     dry_run: DryRun = False,
     output: OutputOption = "table",
 ) -> int:
     """Drop the first held record of an order for good, then release what waits behind it."""
     from ordering.entrypoints.cli.dlq import discard
 
-    return discard(order_id, output, dry_run=dry_run)
+    return discard(order_id, at, output, dry_run=dry_run)
 
 
 @app.command

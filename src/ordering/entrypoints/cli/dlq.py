@@ -51,15 +51,21 @@ def release(order_id: str, output: out.Output, *, dry_run: bool) -> int:
     return use(work)
 
 
-def discard(order_id: str, output: out.Output, *, dry_run: bool) -> int:
-    """Drop an order's first held record, or one without an order by its place, then release the rest."""
+def discard(order_id: str, at: str | None, output: out.Output, *, dry_run: bool) -> int:
+    """Drop an order's first held record, if it is the one ``at`` this place, or one without an order by its place, then
+    release the rest. Raises CalledWrongly if ``at`` is no place."""
+    meant = None if at is None else _place(at)
+    if at is not None and (meant is None or _place(order_id) is not None):
+        raise CalledWrongly(
+            f"--at {at}: give an order's id, and PARTITION/OFFSET of its record as `dlq show` tells them"
+        )
 
     async def work(tools: Tools) -> int:
         place = _place(order_id)
         if place is not None:
             done = await tools.held.discard_keyless(*place, dry_run=dry_run)
         else:
-            done = await tools.held.discard(order_id, dry_run=dry_run)
+            done = await tools.held.discard(order_id, meant, dry_run=dry_run)
         return _report(order_id, done, output, dry_run=dry_run)
 
     return use(work)
