@@ -128,7 +128,7 @@ def park(data: Path, order_id: str) -> None:
             placed = cart.codec().decode(stored.encoded).order
             changed, event = placed.change_status(OrderStatus.CONFIRMED, cart.recorder().stamp())
             await cart.store().write([cart.recorder().write(changed, event, Context("by-hand"))])
-            await cart.store().park(order_id, "the record is too large")
+            await cart.store().park(order_id, changed.version, "the record is too large")
 
     anyio.run(confirm)
 

@@ -318,7 +318,7 @@ async def test_a_mark_that_cannot_be_known_may_be_repeated(tmp_path: Path, disk:
     await store.write([write("a")])
     disk.failing_syncs = 1
     with pytest.raises(StoreUnavailable):
-        await store.park("a", "too large")
-    await store.park("a", "too large")
+        await store.park("a", 1, "too large")
+    await store.park("a", 1, "too large")
     assert await store.retry("a") == 1
     await store.close()

@@ -270,3 +270,13 @@ async def test_a_close_leaves_no_connection_behind(databases: Databases) -> None
         while await watcher.fetchval(count):
             pass
     await watcher.close()
+
+
+async def test_what_is_taken_back_is_named_and_no_number_of_steps(fresh: str) -> None:
+    """Done again after an end that nobody has heard of, ``-1`` would take one more, its data included."""
+    await migrate.up(fresh, "order")
+    for steps in ("-1", "0002-1", "head", "9999", ""):
+        with pytest.raises(Refused, match="name `base`, or one of 0001, 0002"):
+            await migrate.down(fresh, "order", steps)
+    for taken in (["0002"], []):
+        assert await migrate.down(fresh, "order", "0001") == taken

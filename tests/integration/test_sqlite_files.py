@@ -34,7 +34,7 @@ async def service(tmp_path: Path) -> AsyncIterator[SqliteOrderStore]:
     """A service's store with one parked order."""
     opened = SqliteOrderStore.open(tmp_path / "cart.db")
     await opened.write([write("a")])
-    await opened.park("a", "too large")
+    await opened.park("a", 1, "too large")
     yield opened
     await opened.close()
 

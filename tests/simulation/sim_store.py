@@ -147,8 +147,8 @@ class SimStore:
             promised=False,
         )
 
-    async def park(self, aggregate_id: str, reason: str) -> None:
-        await self._change("store.park", lambda: self._real.park(aggregate_id, reason), counted="store.parked")
+    async def park(self, aggregate_id: str, version: int, reason: str) -> None:
+        await self._change("store.park", lambda: self._real.park(aggregate_id, version, reason), counted="store.parked")
 
     async def retry(self, aggregate_id: str | None) -> int:
         return await self._change("store.retry", lambda: self._real.retry(aggregate_id), counted="store.unparked")

@@ -126,8 +126,10 @@ class Outbox(Protocol):
     async def mark_published(self, events: Sequence[tuple[str, int]]) -> None:
         """(aggregate id, version) of events known to be in the log. Idempotent."""
 
-    async def park(self, aggregate_id: str, reason: str) -> None:
-        """Stop publishing an aggregate's events until ``retry``; survives a restart."""
+    async def park(self, aggregate_id: str, version: int, reason: str) -> None:
+        """Stop publishing an aggregate's events until ``retry``, because the log refuses this one; survives a restart.
+        Nothing happens if that one is published by now: this may come to pass later than whoever asked knows.
+        """
 
     async def retry(self, aggregate_id: str | None) -> int:
         """Unpark one aggregate, or all; how many were parked."""
@@ -158,7 +160,9 @@ class StandingStore(Protocol):
         """Make events that lie in the log the store's own, all or nothing, durable; in this order.
 
         Each becomes its aggregate's state and a row of its journal, published. What the store had at this version and
-        above, and whatever of the aggregate was not published or parked, is gone.
+        above, and whatever of the aggregate was not published or parked, is gone. Passed over is what the store
+        knows by now, whatever it knew when it was looked at: an event is news above its aggregate's version, or where
+        another one waits in its place.
         """
 
 

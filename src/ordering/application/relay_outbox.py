@@ -220,14 +220,14 @@ class OutboxRelay:
             self._show(reason)
 
     async def _park(self, event: NewEvent, reason: str) -> None:
-        self._forget(event)
         self._seen.pop((event.aggregate_id, event.version), None)
         self._observer.alarmed("outbox.parked", key=event.aggregate_id, version=event.version, reason=reason)
         self._observer.counted("outbox_parked")
         try:
-            await self._outbox.park(event.aggregate_id, reason)
+            await self._outbox.park(event.aggregate_id, event.version, reason)
         except StoreUnavailable:
             self._has_news.set()  # still a head: it will be tried and rejected again
+        self._forget(event)  # not before: until it is parked a sweep would take it once more
 
     def _forget(self, event: NewEvent) -> None:
         self._busy.pop(event.aggregate_id, None)

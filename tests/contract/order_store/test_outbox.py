@@ -57,7 +57,7 @@ async def test_marking_is_idempotent_and_touches_nothing_else(store: OrderStore)
 async def test_a_parked_order_waits_alone(store: OrderStore) -> None:
     """Its reason is shown with every event of it, later ones included; the others go on."""
     await store.write([write("a", at=1), write("b", at=2)])
-    await store.park("a", "too large")
+    await store.park("a", 1, "too large")
     assert await store.write([write("a", 2, at=3)]) == [Stored(False)]
     assert await heads(store) == [("b", 1)]
     assert await store.waiting(10) == [
@@ -74,8 +74,8 @@ async def test_a_parked_order_waits_alone(store: OrderStore) -> None:
 async def test_parking_again_keeps_the_latest_reason(store: OrderStore) -> None:
     """One parked order, one reason."""
     await store.write([write("a")])
-    await store.park("a", "first")
-    await store.park("a", "second")
+    await store.park("a", 1, "first")
+    await store.park("a", 1, "second")
     assert [row.parked for row in await store.waiting(10)] == ["second"]
     assert await store.retry(None) == 1
 
@@ -84,7 +84,7 @@ async def test_retry_releases_one_or_all(store: OrderStore) -> None:
     """It answers how many were parked, and their events are heads again."""
     await store.write([write(order_id) for order_id in "abc"])
     for order_id in "abc":
-        await store.park(order_id, "not allowed")
+        await store.park(order_id, 1, "not allowed")
     assert await heads(store) == []
     assert await store.retry("b") == 1
     assert await store.retry("b") == 0
@@ -98,7 +98,7 @@ async def test_an_empty_outbox_has_an_empty_summary(store: OrderStore) -> None:
     """Nothing waits, nothing is old."""
     assert await store.summary() == OutboxSummary(unpublished=0, parked=0, oldest_at=None)
     await store.write([write("a")])
-    await store.park("a", "x")
+    await store.park("a", 1, "x")
     assert await store.summary() == OutboxSummary(unpublished=1, parked=1, oldest_at=None)
 
 
@@ -119,7 +119,7 @@ async def test_recorded_partitions_never_change_while_open(store: OrderStore) ->
 async def test_parking_outlives_a_restart(restartable: Restartable) -> None:
     """Somebody has to decide; a restart does not."""
     await restartable.store.write([write("a"), write("b")])
-    await restartable.store.park("a", "too large")
+    await restartable.store.park("a", 1, "too large")
     again = await restartable.restart()
     assert await heads(again) == [("b", 1)]
     assert [row.parked for row in await again.waiting(10, parked_only=True)] == ["too large"]
@@ -129,7 +129,7 @@ async def test_the_timeline_shows_each_event_by_version(store: OrderStore) -> No
     """With what is published and what is not; a published event is not shown as parked."""
     await store.write([write("a"), write("x"), write("a", 2), write("a", 3)])
     await store.mark_published([("a", 1)])
-    await store.park("a", "why")
+    await store.park("a", 2, "why")
     entries = await store.timeline("a")
     assert [entry.event for entry in entries] == [event("a", version) for version in (1, 2, 3)]
     assert [(entry.published, entry.parked) for entry in entries] == [(True, None), (False, "why"), (False, "why")]
@@ -177,3 +177,13 @@ async def test_the_only_instance_holds_the_lease(store: OrderStore) -> None:
     assert await store.holders_view() == "the broker is down"
     await store.release()
     assert await store.holders_view() is not None
+
+
+async def test_an_event_that_is_published_by_now_parks_nothing(store: OrderStore) -> None:
+    """Asked for when it was refused, and come to pass after it was taken at another try: the next one goes on."""
+    await store.write([write("a"), write("a", 2)])
+    await store.mark_published([("a", 1)])
+    await store.park("a", 1, "too large")
+    await store.park("nobody", 1, "too large")
+    assert await heads(store) == [("a", 2)]
+    assert (await store.summary()).parked == 0

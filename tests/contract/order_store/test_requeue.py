@@ -69,8 +69,8 @@ async def test_a_parked_aggregate_begins_again_with_its_first_event(store: Order
     """Parked again by its third event, it is in the log up to its second, as it was; others stay parked."""
     await store.write([write("a"), write("a", 2), write("a", 3), write("other")])
     await store.mark_published([("a", 1), ("a", 2)])
-    await store.park("a", "too large")
-    await store.park("other", "too large")
+    await store.park("a", 3, "too large")
+    await store.park("other", 1, "too large")
     await store.requeue(["a"], [])
 
     assert [row.event for row in await store.heads(10, ())] == [event("a", 1)]

@@ -43,7 +43,7 @@ async def test_what_the_log_rules_out_is_gone(store: OrderStore) -> None:
     """Changes that were never published, at the adopted version and above, parked or not; other orders stay."""
     await store.write([write("a"), write("a", 2, "mine-2"), write("a", 3, "mine-3"), write("b")])
     await store.mark_published([("a", 1)])
-    await store.park("a", "too large")
+    await store.park("a", 2, "too large")
     await store.adopt([event("a", 2, "theirs-2")])
 
     assert await store.standings({"a", "b"}) == {
@@ -61,3 +61,15 @@ async def test_adopting_twice_is_adopting_once(store: OrderStore) -> None:
 
     assert await store.standings({"a"}) == {"a": Standing(2, "event-a-2", {})}
     assert [entry.event.version for entry in await store.timeline("a")] == [1, 2]
+
+
+async def test_what_the_store_knows_by_now_is_not_adopted_again(store: OrderStore) -> None:
+    """Two who reconcile at once: the slower one takes nothing back that came since it looked, published or not."""
+    await store.adopt([event("a", 1), event("a", 2)])
+    await store.write([write("a", 3)])
+    await store.adopt([event("a", 1), event("a", 2)])
+
+    assert await store.standings({"a"}) == {"a": Standing(3, "event-a-3", {3: "event-a-3"})}
+    assert [entry.event.version for entry in await store.timeline("a")] == [1, 2, 3]
+    await store.adopt([event("a", 3)])
+    assert await store.standings({"a"}) == {"a": Standing(3, "event-a-3", {3: "event-a-3"})}

@@ -28,7 +28,7 @@ class BrokenOutbox(MemoryOrderStore):
         super().__init__()
         self._runtime = runtime
         self.broken = self.marks_broken = self.parking_broken = False
-        self.heads_seconds = 0.0
+        self.heads_seconds = self.parking_seconds = 0.0
         self.heads_calls = 0
 
     async def heads(self, limit: int, exclude: Collection[str]) -> Sequence[OutboxRow]:
@@ -42,9 +42,10 @@ class BrokenOutbox(MemoryOrderStore):
         self._require(not (self.broken or self.marks_broken))
         await super().mark_published(events)
 
-    async def park(self, aggregate_id: str, reason: str) -> None:
+    async def park(self, aggregate_id: str, version: int, reason: str) -> None:
         self._require(not (self.broken or self.parking_broken))
-        await super().park(aggregate_id, reason)
+        await self._runtime.sleep(self.parking_seconds)
+        await super().park(aggregate_id, version, reason)
 
     @staticmethod
     def _require(works: bool) -> None:

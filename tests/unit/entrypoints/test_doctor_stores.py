@@ -97,7 +97,7 @@ async def test_looking_sees_what_a_running_service_has_just_stored(tmp_path: Pat
     await filled(tmp_path)
     store = SqliteOrderStore.open(tmp_path / "cart.db")
     try:
-        await store.park("A", "because")
+        await store.park("A", 1, "because")
         found = told(await stores.order_store(embedded(tmp_path)))
     finally:
         await store.close()
@@ -108,7 +108,7 @@ async def test_a_store_opened_for_looking_takes_nothing(tmp_path: Path) -> None:
     """Whatever asks it to."""
     await filled(tmp_path)
     store = SqliteOrderStore.look(tmp_path / "cart.db")
-    for change in (store.write([write("C")]), store.park("A", "x"), store.mark_published([("A", 1)])):
+    for change in (store.write([write("C")]), store.park("A", 1, "x"), store.mark_published([("A", 1)])):
         with pytest.raises(StoreUnavailable):
             await change
     await store.close()

@@ -129,9 +129,10 @@ class MemoryOrderStore:
         for ref in events:
             self._outbox.pop(ref, None)
 
-    async def park(self, aggregate_id: str, reason: str) -> None:
+    async def park(self, aggregate_id: str, version: int, reason: str) -> None:
         self._check_open()
-        self._parked[aggregate_id] = reason
+        if (aggregate_id, version) in self._outbox:
+            self._parked[aggregate_id] = reason
 
     async def retry(self, aggregate_id: str | None) -> int:
         self._check_open()
@@ -153,6 +154,11 @@ class MemoryOrderStore:
     async def partitions(self, topic: str, found: int) -> int:
         self._check_open()
         return self._partitions.setdefault(topic, found)
+
+    async def recorded_partitions(self, topic: str) -> int | None:
+        """The count that the topic's keys are placed by; None before its first use."""
+        self._check_open()
+        return self._partitions.get(topic)
 
     # ------------------------------------------------------------------ journal and housekeeping
 
@@ -194,6 +200,8 @@ class MemoryOrderStore:
         self._check_open()
         for event in events:
             key, ref = event.aggregate_id, (event.aggregate_id, event.version)
+            if self._knows(event):
+                continue
             for known in [known for known in self._journal if known[0] == key and known[1] >= event.version]:
                 del self._refs[self._journal.pop(known).event_id]
             self._states[key] = StoredState(*ref, event.event_id, event.encoded)
@@ -201,6 +209,13 @@ class MemoryOrderStore:
             for waiting in [waiting for waiting in self._outbox if waiting[0] == key]:
                 del self._outbox[waiting]
             self._parked.pop(key, None)
+
+    def _knows(self, event: NewEvent) -> bool:
+        """Whether the store has come to the event's version, and waits with no other event as that."""
+        stored, ref = self._states.get(event.aggregate_id), (event.aggregate_id, event.version)
+        if stored is None or stored.version < event.version:
+            return False
+        return ref not in self._outbox or self._journal[ref].event_id == event.event_id
 
     # ------------------------------------------------------------------ a lost log made again
 

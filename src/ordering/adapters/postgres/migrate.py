@@ -51,7 +51,14 @@ async def up(url: str, part: str) -> list[str]:
 
 
 async def down(url: str, part: str, to: str) -> list[str]:
-    """Go back to a revision (``base``: to nothing, with all data); the revisions taken back, newest first."""
+    """Go back to a revision (``base``: to nothing, with all data); the revisions taken back, newest first.
+
+    By its name only: Alembic's steps from here (``-1``), done again after an end that nobody has heard of, take one
+    more. Raises Refused.
+    """
+    names = [script.revision for script in ScriptDirectory.from_config(_config(part)).walk_revisions()][::-1]
+    if to not in ("base", *names):
+        raise Refused(f"{part} has no revision {to}: name `base`, or one of {', '.join(names)}")
     before, after = await _run(url, part, lambda config: command.downgrade(config, to))
     gone = [step.revision for step in after if step not in before and not step.applied]
     return gone[::-1]

@@ -21,8 +21,13 @@ INSERT INTO orders (order_id, number, version, event_id, schema, state)
 VALUES ($1, nextval('order_numbers'), $2, $3, $4, $5)
 ON CONFLICT (order_id) DO UPDATE
 SET version = excluded.version, event_id = excluded.event_id, schema = excluded.schema, state = excluded.state
+WHERE orders.version < excluded.version OR EXISTS (
+  SELECT FROM outbox o JOIN journal j USING (number, version)
+  WHERE o.aggregate_id = excluded.order_id AND o.version = excluded.version AND j.event_id <> excluded.event_id)
 RETURNING number
 """
+# What decides must not change meanwhile, and only a later statement sees what another one has waited for.
+_LOCK: Final = "SELECT FROM orders WHERE order_id = ANY ($1::text[]) ORDER BY order_id FOR UPDATE"
 _RULED_OUT: Final = "DELETE FROM journal WHERE number = $1 AND version >= $2"
 _APPEND: Final = """
 INSERT INTO journal (number, version, event_id, aggregate_id, topic, key, headers, schema, body, occurred_at)
@@ -43,10 +48,11 @@ INSERT INTO journal (number, version, event_id, aggregate_id, topic, key, header
 SELECT number, $2, $3, order_id, $4, $5, $6, $7, $8, $9 FROM orders WHERE order_id = $1
 ON CONFLICT DO NOTHING
 """
+# The events are locked, so that nobody trims one whose row here cannot be seen yet.
 _REQUEUE: Final = """
 INSERT INTO outbox (number, aggregate_id, version)
 SELECT j.number, j.aggregate_id, j.version FROM orders a JOIN journal j ON j.number = a.number
-WHERE a.order_id = ANY ($1::text[]) ORDER BY j.occurred_at, j.number, j.version
+WHERE a.order_id = ANY ($1::text[]) ORDER BY j.occurred_at, j.number, j.version FOR KEY SHARE OF j
 ON CONFLICT DO NOTHING
 """
 _UNPARK_ALL: Final = "DELETE FROM parked WHERE aggregate_id = ANY ($1::text[])"
@@ -65,6 +71,7 @@ class ComparedRows:
     async def adopt(self, events: Sequence[NewEvent]) -> None:
         async def job(connection: asyncpg.Connection) -> None:
             async with connection.transaction():
+                await connection.fetch(_LOCK, list({event.aggregate_id for event in events}))
                 for event in events:
                     await _adopt(connection, event)
 
@@ -98,6 +105,8 @@ def _lost_row(event: NewEvent) -> tuple[object, ...]:
 async def _adopt(connection: asyncpg.Connection, event: NewEvent) -> None:
     key, encoded = event.aggregate_id, event.encoded
     number = await connection.fetchval(_PUT, key, event.version, event.event_id, encoded.schema, encoded.body)
+    if number is None:  # it is known by now
+        return
     await connection.execute(_RULED_OUT, number, event.version)
     row = (number, event.version, event.event_id, key, event.topic, event.key)
     rest = (pack_headers(event.headers), encoded.schema, encoded.body, event.occurred_at)

@@ -83,7 +83,8 @@ WITH gone AS (
 SELECT count(*) FROM gone
 """
 _PARK: Final = """
-INSERT INTO parked (aggregate_id, reason) VALUES ($1, $2)
+INSERT INTO parked (aggregate_id, reason)
+SELECT o.aggregate_id, $3 FROM outbox o WHERE o.aggregate_id = $1 AND o.version = $2 FOR KEY SHARE
 ON CONFLICT (aggregate_id) DO UPDATE SET reason = excluded.reason
 """
 _UNPARK: Final = """
@@ -143,8 +144,8 @@ class PostgresOrderStore(RelayLeaseRow, ComparedRows):
         if events:
             await self._database.fetch(_MARK, [key for key, _ in events], [version for _, version in events])
 
-    async def park(self, aggregate_id: str, reason: str) -> None:
-        await self._database.fetch(_PARK, aggregate_id, for_people(reason))
+    async def park(self, aggregate_id: str, version: int, reason: str) -> None:
+        await self._database.fetch(_PARK, aggregate_id, version, for_people(reason))
 
     async def retry(self, aggregate_id: str | None) -> int:
         [[parked]] = await self._database.fetch(_UNPARK, aggregate_id)

@@ -20,6 +20,7 @@ PAGES_AT_ONCE: Final = 2_048
 
 _LAST: Final = "SELECT seq, event_id FROM journal ORDER BY seq DESC LIMIT 1"
 _KNOWN: Final = "SELECT EXISTS (SELECT 1 FROM journal WHERE seq = ? AND event_id = ?)"
+_MISSING: Final = "SELECT count(*) FROM waited WHERE seq NOT IN (SELECT seq FROM journal)"
 _UNMARK: Final = """
 INSERT OR IGNORE INTO outbox (seq, aggregate_id, version)
 SELECT seq, aggregate_id, version FROM journal WHERE seq > ?1 OR seq IN (SELECT seq FROM waited)
@@ -87,7 +88,8 @@ def forget_marks(store: Path, since: Unpublished) -> None:
     """Have a copied order store publish everything again that was not published at a moment before it was copied.
 
     Between that moment and the copy events may have reached the log, and were marked, that the log's own copy does
-    not have. To publish one twice is harmless. Raises Refused.
+    not have. To publish one twice is harmless. Raises Refused, also if one of them is not in the copy any more: it was
+    old enough to be trimmed as soon as it was published.
     """
     opened: list[apsw.Connection] = []
     try:
@@ -99,6 +101,12 @@ def forget_marks(store: Path, since: Unpublished) -> None:
             last = since.last[0]
         copied.execute("BEGIN IMMEDIATE; CREATE TEMP TABLE waited (seq INTEGER PRIMARY KEY)")
         copied.executemany("INSERT INTO waited (seq) VALUES (?)", [(seq,) for seq in since.waiting])
+        missing = copied.execute(_MISSING).get
+        if missing:
+            raise Refused(
+                f"events that had waited for long were published and trimmed meanwhile ({missing}), and no copy has "
+                "them: make the backup again"
+            )
         copied.execute(_UNMARK, (last,))
         copied.execute("COMMIT")
         copied.pragma("wal_checkpoint", "truncate")

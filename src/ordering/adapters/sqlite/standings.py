@@ -19,6 +19,9 @@ _PUT = """
 INSERT INTO orders (version, event_id, schema, state, order_id) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (order_id) DO UPDATE
 SET version = excluded.version, event_id = excluded.event_id, schema = excluded.schema, state = excluded.state
+WHERE version < excluded.version OR EXISTS (
+  SELECT 1 FROM outbox o JOIN journal j USING (seq)
+  WHERE o.aggregate_id = excluded.order_id AND o.version = excluded.version AND j.event_id <> excluded.event_id)
 RETURNING number
 """
 _RULED_OUT = "DELETE FROM journal WHERE number = ? AND version >= ?"
@@ -64,7 +67,9 @@ def adopt(connection: apsw.Connection, events: Sequence[NewEvent]) -> None:
     for event in events:
         encoded = event.encoded
         state = (event.version, event.event_id, encoded.schema, encoded.body, event.aggregate_id)
-        number: int = connection.execute(_PUT, state).get
+        number: int | None = connection.execute(_PUT, state).get
+        if number is None:  # it is known by now
+            continue
         connection.execute(_IS_PUBLISHED, (event.aggregate_id,))
         connection.execute(_RULED_OUT, (number, event.version))
         row = (number, event.version, event.event_id, event.aggregate_id, event.topic, event.key)

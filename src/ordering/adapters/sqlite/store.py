@@ -58,7 +58,8 @@ WHERE a.order_id = ? ORDER BY j.version
 """  # noqa: S608 -- only column names are put in
 _MARK = "DELETE FROM outbox WHERE aggregate_id = ? AND version = ?"
 _PARK = """
-INSERT INTO parked (aggregate_id, reason) VALUES (?, ?)
+INSERT INTO parked (aggregate_id, reason)
+SELECT aggregate_id, ?3 FROM outbox WHERE aggregate_id = ?1 AND version = ?2
 ON CONFLICT (aggregate_id) DO UPDATE SET reason = excluded.reason
 """
 _UNPARK = "DELETE FROM parked WHERE ?1 IS NULL OR aggregate_id = ?1"
@@ -149,9 +150,9 @@ class SqliteOrderStore:
 
         await self._repeatable(mark, durable=False)
 
-    async def park(self, aggregate_id: str, reason: str) -> None:
+    async def park(self, aggregate_id: str, version: int, reason: str) -> None:
         def store(connection: apsw.Connection) -> None:
-            connection.execute(_PARK, (aggregate_id, reason))
+            connection.execute(_PARK, (aggregate_id, version, reason))
 
         await self._repeatable(store)
 

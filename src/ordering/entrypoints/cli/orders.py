@@ -47,7 +47,8 @@ async def _recorded(tools: Tools, found: int) -> int:
     if tools.settings.effective_mode is Mode.EMBEDDED:
         return found
     try:
-        return await tools.store.partitions(tools.settings.topic, found)
+        # Asked, never recorded: what is found now must not become the number for ever because somebody has looked.
+        return await tools.store.recorded_partitions(tools.settings.topic) or found
     except (*container.REFUSALS, StoreUnavailable):
         return found
 

@@ -7,6 +7,7 @@ other changes. What is left is that the store may have marked events as publishe
 copy; so those marks are taken back in the copy, and such events are published once more.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ def back_up(settings: Settings, folder: Path, told: Told = lambda _done, _all: N
     without its log an order store does not start again, nor the other way round.
     """
     if folder.exists():
-        raise Refused(f"{folder} exists already: a backup goes into a new folder")
+        raise _exists(folder)
     view, journal = settings.order_dir / VIEW_FILE, settings.cart_dir / CART_FILE
     events = log.log_path(settings.log_dir, settings.topic)
     versions = {}
@@ -75,6 +76,10 @@ def back_up(settings: Settings, folder: Path, told: Told = lambda _done, _all: N
         raise
 
 
+def _exists(folder: Path) -> Refused:
+    return Refused(f"{folder} exists already: a backup goes into a new folder")
+
+
 def _make(part: Path) -> None:
     try:
         part.mkdir(mode=0o700, parents=True)
@@ -86,7 +91,14 @@ def _make(part: Path) -> None:
 
 def _name(part: Path, folder: Path) -> None:
     """The name comes last, and only with everything on the disk."""
-    part.rename(folder)
+    try:
+        part.rename(folder)
+    except FileExistsError:
+        raise _exists(folder) from None
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.ENOTDIR):  # made since it was looked for
+            raise _exists(folder) from None
+        raise
     handle = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

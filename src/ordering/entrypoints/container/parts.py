@@ -79,6 +79,9 @@ class OrderStore(
 ):
     """Everything the write side asks of its store."""
 
+    async def recorded_partitions(self, topic: str) -> int | None:
+        """The count that the topic's keys are placed by; None before its first use. Raises StoreUnavailable."""
+
 
 class ReadModel(ProjectionStore, OrderViews, DeadLetters, Protocol):
     """Everything the read side asks of its store."""
