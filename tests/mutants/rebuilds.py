@@ -7,6 +7,7 @@ from tests.mutants.patching import Sound, mutant
 REBUILD = "ordering.application.rebuild:Rebuild"
 UNIT = "tests/unit/application/test_rebuild.py"
 RESUMED = "tests/unit/application/test_rebuild_resumed.py"
+DECISIONS = "tests/unit/application/test_rebuild_decisions.py"
 CONTRACT = "tests/contract/read_model/test_projection_store.py"
 FLIPS = "tests/contract/read_model/test_generations.py"
 
@@ -91,6 +92,21 @@ def _(_sound: Sound) -> Sound:
         return False
 
     return is_undone
+
+
+@mutant(
+    "discarded-too-late",
+    "H20",
+    at="ordering.application.settle_held:HeldDecisions.overlooks",
+    by=f"{DECISIONS}::test_what_is_discarded_while_a_rebuild_has_it_applied_stays_discarded",
+)
+def _(_sound: Sound) -> Sound:
+    """What people discarded after the new generation had applied it comes back with the exchange."""
+
+    async def overlooks(_self: Sound, _floors: object) -> bool:
+        return False
+
+    return overlooks
 
 
 @mutant(

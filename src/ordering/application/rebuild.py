@@ -6,7 +6,6 @@ rows: one that was killed goes on from there. The exchange is one transaction at
 transaction can pass; a consumer that finds the pointer moved goes on with the new generation, from the same positions.
 """
 
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
 import attrs
@@ -24,13 +23,13 @@ from ordering.application.failures import (
     WriteRejected,
 )
 from ordering.application.generations import Difference, GenerationsFound, Phase, Progress, RebuildReport
-from ordering.application.messages import Changes, DeadReason, HeldRecord, LogIdentity
+from ordering.application.messages import Changes, DeadReason, LogIdentity
 from ordering.application.patience import Patience, Waits, nobody_waits
 from ordering.application.ports import EventDecoder, Generations, ProjectionStore, Runtime, WholeLog
 from ordering.application.project_batches import BatchProjector
 from ordering.application.projection import project
 from ordering.application.read_up_to import ReadUpTo
-from ordering.application.settle_held import TO_RETRY, DecisiveDecoder, HeldDecisions
+from ordering.application.settle_held import DecisiveDecoder, HeldDecisions, Losses
 
 
 class RebuildRefused(Refused):
@@ -113,6 +112,7 @@ class Rebuild:
             await self._set_up(state, wishes)
             await self._fill()
             comparison = await self._compare(state.live)
+            await self._require_nothing_overlooked()
             ahead = await self._patiently(self._ahead)
             if not wishes.verify_only:
                 await self._flip()
@@ -164,9 +164,8 @@ class Rebuild:
             number = await self._begin(identity)
         self._number = number
         self._store = self._generations.store(number)
-        self._decisions = HeldDecisions(
-            self._generations, self._store, self._decoder, self._runtime, self._topic, self._patiently
-        )
+        self._decisions = self._decisions_of(self._store)
+        self._losses = Losses(self._decisions, self._live, self._patiently, self._floors)
         self._project = BatchProjector(self._decoder, self._store, self._runtime, self._topic)
         await self._start_at_the_floors()
 
@@ -202,7 +201,8 @@ class Rebuild:
 
     async def _may_resume(self, number: int, live: Mapping[int, int], identity: LogIdentity) -> bool:
         """Not if it was begun from another log (the live one had not recorded any yet), is ahead of the live one (that
-        was put back to an earlier state), or the log has lost what would come next."""
+        was put back to an earlier state), the log has lost what would come next, or people have discarded something
+        that it may have applied."""
         store = self._generations.store(number)
         begun = await self._patiently(lambda: store.identity(self._topic))
         if begun is None or not is_same_log(begun, identity):
@@ -211,7 +211,10 @@ class Rebuild:
         targets = self._targets(live)
         ahead = any(at > targets.get(partition, 0) for partition, at in filled.items())
         gone = any(0 < filled.get(partition, 0) < begin for partition, begin in self._floors.items())
-        return not ahead and not gone
+        return not (ahead or gone or await self._decisions_of(store).overlooks(self._floors))
+
+    def _decisions_of(self, store: ProjectionStore) -> HeldDecisions:
+        return HeldDecisions(self._generations, store, self._decoder, self._runtime, self._topic, self._patiently)
 
     async def _begin(self, identity: LogIdentity) -> int:
         """An ambiguous one is looked for, so that none is left behind."""
@@ -303,12 +306,7 @@ class Rebuild:
 
     async def _require_nothing_hidden(self) -> None:
         """An empty registry or another one, or a database that refuses rows, must not take orders out of sight."""
-        hidden: Counter[str] = Counter()
-        async for key in self._decisions.to_retry():
-            if await self._is_hidden(key):
-                await self._decisions.settle(key)  # registry or database may have come to another mind just now
-                if (first := await self._is_hidden(key)) is not None:
-                    hidden[first.reason] += 1
+        hidden = await self._losses.hidden()
         if unreadable := hidden[DeadReason.UNKNOWN_SCHEMA]:
             raise RegistryUnavailable(
                 f"the registry does not know the schemas of {unreadable} orders that the live read model shows, so "
@@ -321,18 +319,13 @@ class Rebuild:
                 "which constraint does it? What was filled is kept; rebuild again without it"
             )
 
-    async def _is_hidden(self, key: str) -> HeldRecord | None:
-        """What holds an order here earlier than it is held in the live generation."""
-        first = await self._decisions.first_held(key)
-        live = next(iter(await self._patiently(lambda: self._live.held(key))), None)
-        is_hidden = first is not None and first.reason in TO_RETRY and (live is None or live.place > first.place)
-        return first if is_hidden else None
-
-    async def _is_any_hidden(self) -> bool:
-        async for key in self._decisions.to_retry():
-            if await self._is_hidden(key):
-                return True
-        return False
+    async def _require_nothing_overlooked(self) -> None:
+        """What was applied here cannot be taken back. Once this generation is the live one, people decide in it."""
+        if await self._losses.overlooked() and not await self._patiently(self._is_live):
+            raise RebuildRefused(
+                "people have discarded a record that the new generation had applied before, so nothing was exchanged: "
+                "run it again, it begins anew"
+            )
 
     async def _flip(self) -> None:
         self._told(Progress(Phase.FLIPPING, 0, 1))
@@ -341,15 +334,19 @@ class Rebuild:
             live = await self._patiently(lambda: self._live.load(self._topic, ()))
             await self._level(live.positions)
             await self._require_nothing_hidden()
+            await self._require_nothing_overlooked()
             if await self._patiently(self._flipped):
                 break
         else:
             raise StoreUnavailable("the consumers never left a moment to exchange the generations: try again")
         self._told(Progress(Phase.FLIPPING, 1, 1))
 
+    async def _is_live(self) -> bool:
+        return (await self._generations.found()).live == self._number
+
     async def _flipped(self) -> bool:
         """Whether the new generation is the live one, now or already (an ambiguous commit is asked about)."""
-        if (await self._generations.found()).live == self._number:
+        if await self._is_live():
             return True
         await self._find_place()
         self._astray = True
@@ -361,7 +358,7 @@ class Rebuild:
 
     async def _last(self, live: Mapping[int, int]) -> Changes | None:
         """While consumers and people wait: only what came since a moment ago, and nothing was decided since."""
-        if await self._decisions.is_undone() or await self._is_any_hidden():
+        if await self._losses.any_now():
             raise StalePosition("people, the registry or the database have decided something just now")
         targets = self._targets(live)
         if self._feed.missing(targets) > self._limits.fill_batch:

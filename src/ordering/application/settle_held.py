@@ -1,6 +1,7 @@
 """What was decided about held records, for a generation that was filled without knowing of it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from ordering.application.dead_letters import HeldRecords
@@ -61,19 +62,19 @@ class HeldDecisions:
         patience: Patience,
     ) -> None:
         self._generations, self._store, self._topic, self._patience = generations, store, topic, patience
+        self._honoured: set[tuple[int, int]] = set()
+        """The places of discarded records that were held here, so not applied."""
         self._held = HeldRecords(store, decoder, runtime, topic)
 
     async def settle_all(self) -> None:
         """Everything held. Raises StoreUnavailable, RegistryUnavailable, CommitAmbiguous."""
-        while await self._discard_again():
-            pass  # what a discarded record blocked was folded, and may hold the next one
+        await self._discard_all_again()
         async for key in self._waiting(DeadReason.UNKNOWN_SCHEMA):
             await self._release(key)
 
     async def settle(self, key: str | None) -> None:
         """The same for what one key holds, and what the database has refused of it is tried once more."""
-        while await self._discard_again(key):
-            pass
+        await self._discard_all_again(key)
         if key is not None and (first := await self.first_held(key)) is not None and first.reason in TO_RETRY:
             await self._release(key)
 
@@ -85,6 +86,18 @@ class HeldDecisions:
                 return True
         return False
 
+    async def overlooks(self, floors: Mapping[int, int]) -> bool:
+        """Whether this generation has applied a record that people have discarded since, which nothing takes back: it
+        is past its place (``floors``: where partitions begin), does not hold it, and has not dropped it in this run."""
+        snapshot = await self._patience(lambda: self._store.load(self._topic, ()))
+        past: set[tuple[int, int]] = set()
+        for partition, at in snapshot.positions.items():
+            span = floors.get(partition, 0), at - 1
+            discards = await self._patience(lambda: self._generations.discards(self._topic, partition, *span))  # noqa: B023
+            past.update((partition, offset) for offset in discards)
+        # Asked for last, so that what is discarded in between, and held here, does not count.
+        return bool(past - {letter.place for letter in await self._discarded()} - self._honoured)
+
     async def to_retry(self) -> AsyncIterator[str]:
         """The keys whose first held record is held for what may be otherwise in another generation."""
         for reason in TO_RETRY:
@@ -95,10 +108,16 @@ class HeldDecisions:
         """What blocks a key."""
         return next(iter(await self._patience(lambda: self._store.held(key))), None)
 
+    async def _discard_all_again(self, *keys: str | None) -> None:
+        """What a discarded record blocked is folded, and may hold the next one."""
+        while await self._discard_again(*keys):
+            pass
+
     async def _discard_again(self, *keys: str | None) -> int:
         """Each discarded record that blocks its key now; how many went. Without keys: of all."""
         gone = 0
         for letter in await self._discarded():
+            self._honoured.add(letter.place)
             if not keys or letter.key in keys:
                 gone += await self._discard(letter.key, letter.place)
         return gone
@@ -127,3 +146,43 @@ class HeldDecisions:
 
     async def _release(self, key: str) -> None:
         await self._patience(lambda: self._held.release(key))
+
+
+class Losses:
+    """What people would lose if this generation took the place of the live one: orders that it cannot show, and their
+    word about records that it had applied before they discarded them."""
+
+    def __init__(
+        self, decisions: HeldDecisions, live: ProjectionStore, patience: Patience, floors: Mapping[int, int]
+    ) -> None:
+        self._decisions, self._live, self._patience, self._floors = decisions, live, patience, floors
+
+    async def hidden(self) -> Counter[str]:
+        """How many orders are held here earlier than in the live generation, by reason, after one more try."""
+        found: Counter[str] = Counter()
+        async for key in self._decisions.to_retry():
+            if await self._hidden_by(key):
+                await self._decisions.settle(key)  # registry or database may have come to another mind just now
+                if (first := await self._hidden_by(key)) is not None:
+                    found[first.reason] += 1
+        return found
+
+    async def overlooked(self) -> bool:
+        """Whether people have discarded what had been applied here."""
+        return await self._decisions.overlooks(self._floors)
+
+    async def any_now(self) -> bool:
+        """Whether there is one, or something that people have discarded is still held here; nothing is tried."""
+        if await self._decisions.is_undone() or await self.overlooked():
+            return True
+        async for key in self._decisions.to_retry():
+            if await self._hidden_by(key):
+                return True
+        return False
+
+    async def _hidden_by(self, key: str) -> HeldRecord | None:
+        """What holds an order here earlier than it is held in the live generation."""
+        first = await self._decisions.first_held(key)
+        live = next(iter(await self._patience(lambda: self._live.held(key))), None)
+        is_hidden = first is not None and first.reason in TO_RETRY and (live is None or live.place > first.place)
+        return first if is_hidden else None
