@@ -109,6 +109,9 @@ class Watch:
             outbox = store._outbox
             for ref in self._missing:
                 assert ref in outbox, f"I10: {ref} is marked published, and was never in the log"
+        if store._parked:
+            idle = store._parked.keys() - {aggregate for aggregate, _ in store._outbox}
+            assert not idle, f"I10: {idle} are parked, and nothing of them waits"
         self._consumed()
         self._reported()
         for cart in self._world.carts:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS: Final = 30
 TRIES: Final = 50
 REQUESTS: Final = 10
-WEATHER: Final = {"store.busy": 0.2, "store.read_failed": 0.1, "store.mark_failed": 0.2, "log.poll_failed": 0.1,
-                  "log.short_poll": 0.5, "registry.no_schema": 0.2}  # fmt: skip
+WEATHER: Final = {"store.busy": 0.2, "store.read_failed": 0.1, "store.mark_failed": 0.2, "store.late": 0.1,
+                  "log.poll_failed": 0.1, "log.short_poll": 0.5, "registry.no_schema": 0.2}  # fmt: skip
 
 
 class Backup:

@@ -2,6 +2,7 @@
 
 A batch is one transaction that the real adapters run on a connection of their own. Its answer may be lost before or
 after the commit, and the commit may come later still: then it keeps its locks, so whoever writes next waits for it.
+What is one statement may come to pass after its caller was told that it has failed, too.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ T = TypeVar("T")
 LEASE_SECONDS: Final = 2.0
 LOCK_SECONDS: Final = 2.0
 """How long a write waits for another one's locks."""
+LATE_SECONDS: Final = (0.0, 1.0, 3.0)
+"""How late at most what nobody waits for any more comes to pass."""
 REFUSED: Final = "bad"
 """What ids begin with that no row may hold."""
 NO_RELAY: Final = "no relay is running"
@@ -119,7 +122,7 @@ class SimStore:
 
     async def _land(self, batch: Sequence[Write], cuts: int) -> None:
         outside, landing = self._outside, self._outside.store_landing
-        await outside.runtime.sleep(outside.rng.choice((0.0, 1.0, 3.0)) * outside.rng.random())
+        await outside.runtime.sleep(outside.rng.choice(LATE_SECONDS) * outside.rng.random())
         try:
             if outside.store_disk.power_cuts == cuts:
                 await self._commit(batch)
@@ -258,14 +261,22 @@ class SimStore:
         *,
         promised: bool = True,
     ) -> T:
-        async def change() -> T:
-            outside, disk = self._outside, self._outside.store_disk
-            await self._reach(fails)
-            cuts = disk.power_cuts
+        outside, disk = self._outside, self._outside.store_disk
+
+        async def done() -> T:
             disk.writing(promised=promised)
             answer = await act()
             if counted and answer != 0:
                 outside.saw(counted)
+            return answer
+
+        async def change() -> T:
+            await self._reach(fails)
+            cuts = disk.power_cuts
+            if outside.strikes("store.late"):
+                outside.runtime.spawn(self._comes_late(done, cuts), name="late statement")
+                raise StoreUnavailable("it does not answer in time")
+            answer = await done()
             await outside.delay(outside.weather.store_slowest)
             if disk.power_cuts != cuts or (lost and outside.strikes(lost)):
                 raise StoreUnavailable("the connection was lost")
@@ -274,6 +285,13 @@ class SimStore:
             return answer
 
         return await self._node.call(what, change)
+
+    async def _comes_late(self, act: Callable[[], Awaitable[object]], cuts: int) -> None:
+        """A statement whose connection was given up, in a server that goes on with it."""
+        outside = self._outside
+        await outside.runtime.sleep(outside.rng.choice(LATE_SECONDS) * outside.rng.random())
+        if outside.store_disk.power_cuts == cuts:
+            await act()
 
     async def _reach(self, fails: str) -> None:
         """The way to the store, and whether it can just now. Raises StoreUnavailable."""

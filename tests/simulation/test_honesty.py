@@ -21,7 +21,7 @@ from tests.contract.read_model.samples import changes
 from tests.simulation.outside import FOREIGN_ID, TOPIC, Node, Outside
 from tests.simulation.sim_log import SimPublisher, SimSource
 from tests.simulation.sim_registry import RELEASED, SimRegistry
-from tests.simulation.sim_store import REFUSED, SimStore
+from tests.simulation.sim_store import LATE_SECONDS, REFUSED, SimStore
 from tests.simulation.sim_views import SimViews
 from tests.simulation.storm import Storm
 from tests.simulation.weather import CALM, FATES
@@ -161,6 +161,34 @@ def test_a_power_cut_may_take_what_nobody_was_promised_and_no_more() -> None:
     for seed in range(SEEDS):
         run(powerless(seed))
     assert outcomes == {(False, 1), (False, 0), (True, 1)}
+
+
+def test_what_failed_may_come_to_pass_late_and_what_was_done_stays_done() -> None:
+    """One statement: whoever heard of its end can build on it; else it happens at once, within seconds, or never."""
+    moments: Counter[str] = Counter()
+
+    async def play(outside: Outside) -> None:
+        await outside.store.write([write("a")])
+        outside.store_disk.promised()
+        store, cuts = SimStore(Node(outside, 1)), outside.store_disk.power_cuts
+        try:
+            await store.park("a", 1, "the log refuses it")
+        except StoreUnavailable:
+            at_once = (await outside.store.summary()).parked
+            await outside.runtime.sleep(max(LATE_SECONDS))
+            later = (await outside.store.summary()).parked
+            moments["at once" if at_once else "late" if later else "never"] += 1
+        else:
+            moments["done"] += 1
+            await outside.runtime.sleep(max(LATE_SECONDS))
+            later = (await outside.store.summary()).parked
+            assert later == 1
+        outside.heal()
+        await outside.runtime.sleep(5)
+        assert (await outside.store.summary()).parked == later or outside.store_disk.power_cuts != cuts
+
+    in_any_weather(play, "store.late", "store.busy", "store.parked")
+    assert {*moments} >= {"late", "never", "done"}, moments
 
 
 # ---------------------------------------------------------------------------------------------- log

@@ -32,6 +32,7 @@ CALLS: Final[Mapping[str, tuple[float, ...]]] = {
     "store.ambiguous_stored": OFTEN,
     "store.ambiguous_not_stored": OFTEN,
     "store.ambiguous_late": OFTEN,
+    "store.late": OFTEN,
     "store.mark_failed": OFTEN,
     "store.mark_answer_lost": OFTEN,
     "store.lease_failed": OFTEN,
