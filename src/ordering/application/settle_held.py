@@ -71,12 +71,14 @@ class HeldDecisions:
         await self._discard_all_again()
         async for key in self._waiting(DeadReason.UNKNOWN_SCHEMA):
             await self._release(key)
+        await self._discard_all_again()
 
     async def settle(self, key: str | None) -> None:
         """The same for what one key holds, and what the database has refused of it is tried once more."""
         await self._discard_all_again(key)
         if key is not None and (first := await self.first_held(key)) is not None and first.reason in TO_RETRY:
             await self._release(key)
+            await self._discard_all_again(key)
 
     async def is_undone(self) -> bool:
         """Whether something is held first of its key that people have discarded."""
@@ -109,7 +111,7 @@ class HeldDecisions:
         return next(iter(await self._patience(lambda: self._store.held(key))), None)
 
     async def _discard_all_again(self, *keys: str | None) -> None:
-        """What a discarded record blocked is folded, and may hold the next one."""
+        """What a discarded record blocked is folded, and may hold the next one; so is what a release uncovers."""
         while await self._discard_again(*keys):
             pass
 

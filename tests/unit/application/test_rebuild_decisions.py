@@ -57,3 +57,20 @@ async def test_what_is_discarded_while_a_rebuild_has_it_applied_stays_discarded(
         assert not discarded or shown["a"] == 1, f"discarded before call {fate.before}"
     assert len(refused) > 10, "it is applied early and exchanged late"
     assert all("had applied before, so nothing was exchanged: run it again" in words for words in refused)
+
+
+# ---------------------------------------------------------------------------------------------- no differences
+
+
+async def test_what_a_release_uncovers_is_discarded_again() -> None:
+    """People have released what the registry had learned, and discarded what came next, before whichever call."""
+
+    async def decide(bench: RebuildBench) -> None:
+        bench.decoder.knows_new = True
+        assert (await bench.held.release("a")).released == 1
+        assert (await bench.held.discard("a")).discarded == 1
+
+    async for bench, fate in before_each_call(["b:1", "new a:1", "bad a", "a:2", "c:1"], decide):
+        await bench.rebuild(fate, verify_only=True)
+        assert bench.differences == [], f"decided before call {fate.before}"
+    assert fate.before > 30, "a rebuild has more calls than that"
