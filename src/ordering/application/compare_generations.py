@@ -142,19 +142,32 @@ class Comparison:
             after = min(ends)
 
     async def _look_at_held_again(self, place: tuple[int, int], letter: HeldRecord) -> None:
-        live = await self._held_of(self._pair.live, _before(place), 1)
-        await self._pair.level(live.positions)
-        await self._pair.settle(letter.key)
-        rebuilt = await self._held_of(self._pair.rebuilt, _before(place), 1)
-        theirs, ours = _by_place(live.held, [place]).get(place), _by_place(rebuilt.held, [place]).get(place)
-        fields = _held_fields(theirs, ours)
-        if [name for name, *_ in fields] == ["reason"] and letter.key is not None:
-            # Of those behind the first one the reason is what was known when they were read.
-            firsts = {await self._first_held(store, letter.key) for store in (self._live, self._rebuilt)}
-            fields = fields if place in firsts else ()
-        if fields:
-            key = f"{place[0]}/{place[1]}" if letter.key is None else letter.key
-            self._tell(Difference("dead letter", _kind(theirs, ours), key, fields))
+        """Until nothing of its key was decided meanwhile in the live generation, which the rebuilt one then follows."""
+        row, looks = await self._live_row(letter.key), 0
+        while True:
+            looks += 1
+            live = await self._held_of(self._pair.live, _before(place), 1)
+            await self._pair.level(live.positions)
+            await self._pair.settle(letter.key)
+            rebuilt = await self._held_of(self._pair.rebuilt, _before(place), 1)
+            theirs, ours = _by_place(live.held, [place]).get(place), _by_place(rebuilt.held, [place]).get(place)
+            fields = _held_fields(theirs, ours)
+            if [name for name, *_ in fields] == ["reason"] and letter.key is not None:
+                # Of those behind the first one the reason is what was known when they were read.
+                firsts = {await self._first_held(store, letter.key) for store in (self._live, self._rebuilt)}
+                fields = fields if place in firsts else ()
+            if not fields:
+                return
+            before, row = row, await self._live_row(letter.key)
+            still = _by_place((await self._held_of(self._pair.live, _before(place), 1)).held, [place]).get(place)
+            if (row == before and still == theirs) or looks == LOOKS:
+                break
+        key = f"{place[0]}/{place[1]}" if letter.key is None else letter.key
+        self._tell(Difference("dead letter", _kind(theirs, ours), key, fields))
+
+    async def _live_row(self, key: str | None) -> ViewRow | None:
+        """Every change of what is held of a key shows in its row."""
+        return None if key is None else (await self._row_of(self._live, key)).rows.get(key)
 
     # ------------------------------------------------------------------ figures
 
