@@ -4,6 +4,7 @@ from tests.mutants import (  # noqa: F401 -- importing enters their builds
     edge,
     files,
     harmless,
+    held,
     late,
     read_side,
     rebuilds,

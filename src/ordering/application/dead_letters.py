@@ -45,6 +45,23 @@ class Released:
         )
 
 
+@attrs.frozen
+class _Part:
+    """What one transaction did; ``is_held``: also that the record to hold is held for the reason given."""
+
+    told: Released
+    is_held: bool = False
+
+
+class _OneOfRefused(WriteRejected):
+    """The store refuses one of the records at these places. While it is looked for, others are held ``for_now`` (reason
+    and detail): for what blocked before, so that whoever tries that again finishes a search that was interrupted."""
+
+    def __init__(self, detail: str, places: Sequence[tuple[int, int]], for_now: tuple[str, str]) -> None:
+        super().__init__(detail)
+        self.places, self.for_now = places, for_now
+
+
 class HeldRecords:
     """Folds a key's held records into the read model, in the log's order, in one transaction."""
 
@@ -75,12 +92,12 @@ class HeldRecords:
 
     async def _repeatedly(self, key: str, counted: Counted, *, drop: tuple[int, int] | None, dry_run: bool) -> Released:
         try:
-            return await self._undisturbed(lambda: self._once(key, counted, drop=drop, dry_run=dry_run))
-        except WriteRejected as error:
-            return await self._apart(key, counted, drop, str(error))
+            return (await self._undisturbed(lambda: self._once(key, counted, drop=drop, dry_run=dry_run))).told
+        except _OneOfRefused as error:
+            return await self._apart(key, counted, drop, error)
 
     @staticmethod
-    async def _undisturbed(once: Callable[[], Awaitable[Released]]) -> Released:
+    async def _undisturbed(once: Callable[[], Awaitable[_Part]]) -> _Part:
         for attempt in range(ATTEMPTS):
             try:
                 return await once()
@@ -89,27 +106,31 @@ class HeldRecords:
                     raise
         raise AssertionError
 
-    async def _apart(self, key: str, counted: Counted, drop: tuple[int, int] | None, detail: str) -> Released:
-        """The store refuses one of the records: those before it are released, and it is held for that reason."""
-        told = Released(0, 0, 0, None)
-        refused = len(await self._store.held(key)) - (drop is not None)
+    async def _apart(
+        self, key: str, counted: Counted, drop: tuple[int, int] | None, refusal: _OneOfRefused
+    ) -> Released:
+        """The store refuses one of these records: those before it are released, and it is held for that reason.
+
+        They are named by their places: somebody else may have settled them by now, and what is held then was not tried.
+        """
+        told, suspects = Released(0, 0, 0, None), refusal.places
         while True:
-            most = refused // 2  # of so many the last one is held as refused for now, rightly or not
+            half = len(suspects) // 2
+            found = len(suspects) - half == 1
+            why = (DeadReason.REFUSED, str(refusal)) if found else refusal.for_now
             try:
                 part = await self._undisturbed(
-                    lambda: self._once(key, counted, drop=drop, dry_run=False, most=most, detail=detail)  # noqa: B023
+                    lambda: self._once(key, counted, drop=drop, dry_run=False, hold=(suspects[half], why))  # noqa: B023
                 )
             except WriteRejected:
-                if not most:
+                if not half:
                     raise
-                refused = most
+                suspects = suspects[:half]
                 continue
-            told = told.and_then(part)
-            refused -= most
-            is_gone = drop is not None and not part.discarded
-            drop = None
-            if is_gone or refused <= 1 or part.reason != DeadReason.REFUSED:
+            told = told.and_then(part.told)
+            if found or not part.is_held:
                 return told
+            drop, suspects = None, suspects[half:]
 
     async def discard_keyless(self, partition: int, offset: int, *, dry_run: bool = False) -> Released:
         """Drop a held record that has no readable key, so blocks nothing, by its place in the log."""
@@ -131,37 +152,47 @@ class HeldRecords:
         *,
         drop: tuple[int, int] | None,
         dry_run: bool,
-        most: int | None = None,
-        detail: str = "",
-    ) -> Released:
-        """In one transaction. The record behind the ``most`` that may be released is held as refused."""
+        hold: tuple[tuple[int, int], tuple[str, str]] | None = None,
+    ) -> _Part:
+        """In one transaction. The record at the place to ``hold`` is held for that reason and detail, if it comes to
+        it; nothing is done if it is not held any more. Raises _OneOfRefused if the store refuses what was released."""
         snapshot = await self._store.load(self._topic, [key])
         letters = await self._store.held(key)
         if not letters or key not in snapshot.rows:
-            return Released(0, 0, 0, None)
-        if drop is not None and letters[0].place != drop:  # somebody else was first, or this is asked once more
-            return Released(0, 0, len(letters), letters[0].reason)
+            return _Part(Released(0, 0, 0, None))
+        places = [letter.place for letter in letters]
+        is_gone = hold is not None and hold[0] not in places
+        if is_gone or (drop is not None and places[0] != drop):  # somebody else was first, or this is asked once more
+            return _Part(Released(0, 0, len(letters), letters[0].reason))
         first = 0 if drop is None else 1
+        end = len(letters) if hold is None else places.index(hold[0])
         fold = Fold(snapshot, self._runtime.now())
         fold.unhold(key)
-        done = await self._fold_in_order(fold, letters[: None if most is None else first + most], first)
-        if done < len(letters) and done - first == most:
-            fold.add(letters[done].record, Undecodable(DeadReason.REFUSED, detail, key))
-        rest = letters[done:]
-        leaving = [(letter.record.partition, letter.record.offset) for letter in letters[:done]]
+        done = await self._fold_in_order(fold, letters[:end], first)
+        is_held = hold is not None and done == end
+        if hold is not None and is_held:
+            fold.add(letters[done].record, Undecodable(*hold[1], key))
+        rest, leaving = letters[done:], places[:done]
         changes = fold.changes(self._topic, {}, leaving)
         rows = (attrs.evolve(changes.rows[0], held=len(rest)),)
         changes = attrs.evolve(changes, rows=rows, discarded=tuple(leaving[:first]))
         if rest and changes.held[0].reason != rest[0].reason:
             # It was parked behind another and now blocks for a reason of its own: it is held anew.
-            changes = attrs.evolve(changes, released=(*leaving, (rest[0].record.partition, rest[0].record.offset)))
+            changes = attrs.evolve(changes, released=(*leaving, rest[0].place))
         else:
             changes = attrs.evolve(changes, held=())
         reason = (changes.held or rest)[0].reason if rest else None
         if not dry_run and (changes.released or changes.held):
-            await self._store.commit(changes)
+            try:
+                await self._store.commit(changes)
+            except WriteRejected as error:
+                if not leaving[first:]:
+                    raise
+                for_now = (DeadReason.REFUSED, str(error)) if first else (letters[0].reason, letters[0].detail)
+                raise _OneOfRefused(str(error), leaving[first:], for_now) from error
             counted(changes.counters)
-        return Released(done - first, first, len(rest), reason, _jumped(snapshot.rows[key], rows[0]))
+        told = Released(done - first, first, len(rest), reason, _jumped(snapshot.rows[key], rows[0]))
+        return _Part(told, is_held)
 
     async def _fold_in_order(self, fold: Fold, letters: Sequence[HeldRecord], first: int) -> int:
         """How many of the letters no longer need holding, those before the ``first`` included."""

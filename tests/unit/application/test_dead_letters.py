@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from ordering.application.dead_letters import Released
-from ordering.application.failures import RegistryUnavailable, StalePosition
+from ordering.application.failures import RegistryUnavailable, StalePosition, StoreUnavailable, WriteRejected
 from ordering.application.messages import Changes, DeadReason
 from tests.unit.application.read_bench import ReadBench
 from tests.unit.application.runtime import VirtualRuntime, passing
@@ -89,6 +89,54 @@ async def test_what_the_store_refuses_does_not_keep_what_is_before_it_from_a_dis
     assert await bench.held.release("a") == Released(1, 0, 1, "refused", gaps=((2, 2),))
     assert await bench.held.discard("a") == Released(0, 1, 0, None)
     assert bench.views.rows["a"].version == 3
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+async def test_nothing_stays_refused_that_the_store_never_refused(runtime: VirtualRuntime, lost: int) -> None:
+    """The store goes away at any step of the search for the one it refuses: it is finished when the store is back."""
+    bench = ReadBench(runtime).start()
+    bench.append("new a:1", "a:2", "a:3", "a:4")
+    await passing(1)
+    real, asked = bench.views.commit, 0
+
+    async def commit(changes: Changes) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == lost:
+            raise StoreUnavailable("for a moment")
+        await real(changes)
+
+    bench.views.commit = commit  # type: ignore[method-assign]
+    bench.views.refuses = {b"a@4"}
+    bench.decoder.knows_new = True
+    await passing(60)
+    assert asked > lost
+    assert bench.views.versions() == {"a": 3}
+    assert await reasons(bench) == [DeadReason.REFUSED]
+
+
+async def test_what_came_while_the_refused_one_was_settled_is_not_called_refused(runtime: VirtualRuntime) -> None:
+    """Somebody else discards it, and the consumer holds the next one: that was not tried."""
+    bench = ReadBench(runtime).start()
+    bench.append("bad a:1")
+    await passing(1)
+    bench.decoder.cured = True
+    bench.views.refuses = {b"a@1"}
+    real = bench.views.commit
+
+    async def commit(changes: Changes) -> None:
+        try:
+            await real(changes)
+        except WriteRejected:
+            bench.views.commit = real  # type: ignore[method-assign]
+            assert (await bench.held.discard("a")).discarded == 1
+            bench.append("new a:2")
+            await passing(2)
+            raise
+
+    bench.views.commit = commit  # type: ignore[method-assign]
+    assert await bench.held.release("a") == Released(0, 0, 1, "unknown-schema")
+    assert await reasons(bench) == ["unknown-schema"]
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
