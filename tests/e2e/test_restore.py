@@ -183,6 +183,9 @@ def test_an_older_database_does_not_start_before_it_is_reconciled(
         assert place("later") == 201
         assert call(cart, "PUT", "/api/update-order", {"orderId": "kept", "status": "confirmed"})[0] == 200
         assert (visible("kept", 2), visible("later", 1)) == (200, 200)
+        for repair in ("reconcile", "republish"):
+            beside = command("restore", repair, env=cluster.env)
+            assert (beside.returncode, beside.stderr) == (1, "ordering: a cart service is running: stop it first\n")
         cart.stop()
         run_program(pg / "pg_restore", "--clean", "--if-exists", "--single-transaction", "-d", database, dump)
 

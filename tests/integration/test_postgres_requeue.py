@@ -1,11 +1,15 @@
-"""What a repair does on a real PostgreSQL while somebody else is at the same rows."""
+"""What a repair does on a real PostgreSQL while somebody else is at the same rows, or publishes."""
 
 import asyncio
+from contextlib import suppress
 
 import asyncpg
 import pytest
 
 from ordering.adapters.postgres.store import PostgresOrderStore
+from ordering.application.failures import Refused
+from ordering.entrypoints.container import Tools
+from ordering.entrypoints.settings import Mode, Settings
 from tests.contract.order_store.samples import write
 from tests.services.databases import Databases, databases
 
@@ -41,3 +45,29 @@ async def _somebody_waits(bare: asyncpg.Connection) -> None:
     async with asyncio.timeout(PATIENCE):
         while not await bare.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
+
+
+@pytest.mark.slow
+async def test_a_repair_does_not_begin_while_a_cart_service_publishes(databases: Databases) -> None:
+    """It would adopt or hold for unpublished what the service changes meanwhile. One that died is soon forgotten."""
+    url = databases.empty()
+    service = PostgresOrderStore(url, owner="service")
+
+    async def publish() -> None:
+        while True:
+            await service.renew(None)
+            await asyncio.sleep(0.2)
+
+    assert await service.renew(None)
+    publishing = asyncio.create_task(publish())
+    settings = Settings(mode=Mode.CLUSTER, database_url=url, kafka_bootstrap_servers="localhost:1")
+    tools = Tools(settings)
+    told = await asyncio.gather(tools.reconciler(dry_run=False), tools.republisher(), return_exceptions=True)
+    assert [repr(one) for one in told] == [repr(Refused("a cart service is running: stop it first"))] * 2
+    publishing.cancel()
+    with suppress(asyncio.CancelledError):
+        await publishing
+    assert await tools.idle_store() is tools.store
+    assert await service.renew(None)  # it was given back
+    await tools.close()
+    await service.close()

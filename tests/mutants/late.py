@@ -130,3 +130,18 @@ def _(sound: Sound) -> Sound:
         return [step.revision for step in after if step not in before and not step.applied][::-1]
 
     return down
+
+
+@mutant(
+    "repairs-beside-a-service",
+    at="ordering.entrypoints.container.tools:Tools.idle_store",
+    by="tests/integration/test_postgres_requeue.py::test_a_repair_does_not_begin_while_a_cart_service_publishes",
+    slow=True,
+)
+def _(_sound: Sound) -> Sound:
+    """Nobody asks the database whether a cart service publishes before it is repaired."""
+
+    async def idle_store(self: Sound) -> Sound:
+        return self.store
+
+    return idle_store

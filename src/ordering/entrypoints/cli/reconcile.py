@@ -15,7 +15,7 @@ def reconcile(output: out.Output, *, dry_run: bool) -> int:
     """Compare the whole log with the order store; without ``dry_run`` have the store adopt what it lacks."""
 
     async def work(tools: Tools) -> int:
-        told = await tools.reconciler(dry_run=dry_run).run(dry_run=dry_run)
+        told = await (await tools.reconciler(dry_run=dry_run)).run(dry_run=dry_run)
         if output == "json":
             for row in _rows(told, dry_run=dry_run):
                 out.line(row)

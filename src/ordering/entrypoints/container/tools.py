@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ordering.adapters.avro import rules
 from ordering.adapters.avro.codec import OrderCodec
@@ -13,6 +13,7 @@ from ordering.adapters.system import SystemRuntime
 from ordering.application.commands import ChangeRecorder
 from ordering.application.compare_log import Reconciler
 from ordering.application.dead_letters import HeldRecords
+from ordering.application.failures import Refused
 from ordering.application.generations import Difference, Progress
 from ordering.application.patience import Waits, nobody_waits
 from ordering.application.ports import EventDecoder, WholeLog
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from ordering.adapters.avro.subjects import SchemaSubjects
 
 check_schemas = rules.check
+
+LEASE_SECONDS: Final = 3.0
+"""Longer than the lease of a service that is no more."""
 
 
 def schema_subjects(settings: Settings) -> "SchemaSubjects":
@@ -71,22 +75,33 @@ class Tools:
             return cluster.order_store(self.settings.cart_database, self._exits)
         return embedded.existing_order_store(self.settings, self._exits)
 
-    @cached_property
-    def idle_store(self) -> OrderStore:
-        """The order store, for changes that no running service may meet. A file tells whether one does."""
-        if self.settings.cart_database is not None:
-            return self.store
-        return embedded.idle_order_store(self.settings, self._exits)
+    async def idle_store(self) -> OrderStore:
+        """The order store, for changes that no running service may meet. Raises Refused if one does, StoreUnavailable.
 
-    def reconciler(self, *, dry_run: bool) -> Reconciler:
-        """The log compared with the order store, and adopted by it."""
-        return Reconciler(self.source, self.decoder, self.store if dry_run else self.idle_store, EVENT_SOURCE)
+        A file tells by its lock. A database tells by the lease of whoever publishes, which a service that died leaves
+        behind for a moment; one whose way to the broker is broken may stand aside and not be seen.
+        """
+        if self.settings.cart_database is None:
+            return embedded.idle_order_store(self.settings, self._exits)
+        given_up = self._runtime.monotonic() + LEASE_SECONDS
+        while not await self.store.renew("a repair begins"):
+            if self._runtime.monotonic() > given_up:
+                raise Refused("a cart service is running: stop it first")
+            await self._runtime.sleep(LEASE_SECONDS / 10)
+        await self.store.release()
+        return self.store
+
+    async def reconciler(self, *, dry_run: bool) -> Reconciler:
+        """The log compared with the order store, and adopted by it. Raises like ``idle_store``."""
+        store = self.store if dry_run else await self.idle_store()
+        return Reconciler(self.source, self.decoder, store, EVENT_SOURCE)
 
     async def republisher(self) -> Republisher:
-        """The log filled up from the order store. In the embedded mode a log that was lost is begun anew."""
+        """The log filled up from the order store. In the embedded mode a log that was lost is begun anew. Raises like
+        ``idle_store``."""
         begin = None
         if self._in_cluster:
-            store = self.idle_store
+            store = await self.idle_store()
         else:
             store = embedded.idle_order_store(self.settings, self._exits)
             begin = await embedded.idle_log(self.settings, store, self._exits)
