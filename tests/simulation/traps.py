@@ -21,7 +21,7 @@ OFTEN: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "Reader": ("log.poll", "log.polled", "log.commit", "views.load", "views.commit", "views.get", "views.held_keys"),
     "Rebuilder": ("log.poll", "log.polled", "views.load", "views.commit", "generations.discards", "generations.rows"),
-    "Terminal": ("store.retry", "views.letters"),
+    "Terminal": ("store.retry", "views.letters", "views.load", *("registry.schema_of",) * 3),
 }
 """By kind of process, the ports that each of them calls again and again."""
 
@@ -57,13 +57,13 @@ SELDOM: Final[Mapping[str, tuple[str, ...]]] = {
         "generations.found",
         "generations.begin",
     ),
-    "Terminal": ("views.load", "registry.schema_of"),
+    "Terminal": ("views.load", *("registry.schema_of",) * 5),
 }
 """Those that are called at the start, or now and then."""
 
 AT_LAST: Final[Mapping[str, tuple[str, ...]]] = {
     "Cart": ("store.park", "store.release"),
-    "Reader": ("views.record_identity", "views.held"),
+    "Reader": ("views.record_identity", *("views.held",) * 3),
     "Rebuilder": (
         "views.held",
         "generations.figures",
@@ -75,7 +75,7 @@ AT_LAST: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "Terminal": ("views.held", "views.commit"),
 }
-"""And those that are called only if much else has happened before."""
+"""And those that are called only if much else has happened before. One that hardly ever is has more than one lot."""
 
 TIERS: Final = (OFTEN, SELDOM, AT_LAST)
 
@@ -85,7 +85,9 @@ def struck(kind: str, port: str) -> str:
     return f"at port: {kind} {port}"
 
 
-PLACES: Final = tuple(struck(kind, port) for ports in TIERS for kind, some in ports.items() for port in some)
+PLACES: Final = tuple(
+    dict.fromkeys(struck(kind, port) for ports in TIERS for kind, some in ports.items() for port in some)
+)
 """All of these names."""
 
 UNAIMED: Final = (struck("Cart", "registry.schema_of"),)
