@@ -1,5 +1,6 @@
 """Broken builds between the log and the read model: positions, versions, who waits."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from ordering.application.messages import (
     Undecodable,
     ViewRow,
 )
+from ordering.application.waiters import Waiters
 from tests.mutants.patching import Sound, mutant
 
 CONSUMER = "ordering.application.consume_events:EventConsumer"
@@ -280,3 +282,19 @@ def _(sound: Sound) -> Sound:
 def _(_sound: Sound) -> Sound:
     """Who waits for a version finds it when the time is over."""
     return lambda _self, _keys: None
+
+
+@mutant(
+    "unheard-commit-wakes-nobody",
+    at=f"{CONSUMER}._rewind",
+    by=f"{CONSUME}::test_who_waits_looks_again_after_a_commit_that_came_to_pass_unheard",
+)
+def _(sound: Sound) -> Sound:
+    """Who waits for what was stored without our knowing finds it when the time is over."""
+
+    async def rewind(self: Sound) -> None:
+        other = copy.copy(self)
+        other._waiters = Waiters(self._runtime)
+        await sound(other)
+
+    return rewind

@@ -166,6 +166,7 @@ class EventConsumer:
         stored = (await self._store.load(self._topic, ())).positions
         await self._source.seek({partition: stored.get(partition, 0) for partition in self._astray})
         self._astray.clear()
+        self._waiters.notify(None)  # what was committed may have come to pass unheard
 
     async def _retry_unknown_schemas(self) -> None:
         self._next_retry = self._runtime.monotonic() + self._limits.retry_seconds

@@ -329,6 +329,16 @@ async def test_waiting_queries_are_woken(bench: ReadBench) -> None:
         assert bench.runtime.monotonic() - began >= 1
 
 
+async def test_who_waits_looks_again_after_a_commit_that_came_to_pass_unheard(bench: ReadBench) -> None:
+    """Nobody knew whether it did, so nobody was woken; that the stored position is read again wakes them."""
+    with bench.waiters.waiting("a") as waiter:
+        bench.views.commit_faults = [(CommitAmbiguous("disk"), True)]
+        bench.append("a:1")
+        began = bench.runtime.monotonic()
+        await waiter.next(30)
+        assert bench.runtime.monotonic() - began < 5
+
+
 async def test_poison_is_reported_once(bench: ReadBench) -> None:
     """A dead letter is an event for the people on duty; what parks behind it is not."""
     bench.append("bad a:1", "a:2", "a:3")
