@@ -110,6 +110,16 @@ def _(_sound: Sound) -> Sound:
 
 
 @mutant(
+    "lost-records-are-overlooked",
+    at=f"{REBUILD}._decisions_of",
+    by=f"{DECISIONS}::test_a_discarded_record_that_the_log_has_lost_does_not_keep_a_rebuild_from_its_end",
+)
+def _(sound: Sound) -> Sound:
+    """Takes what people discarded, and the log has lost since, for applied: no rebuild comes to its end any more."""
+    return lambda self, store, _honoured=(): sound(self, store)
+
+
+@mutant(
     "flips-at-unequal-offsets",
     at="ordering.adapters.memory.generations:require_equal",
     by=f"{FLIPS}::test_no_flip_at_unequal_positions[memory-behind]",

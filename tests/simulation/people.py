@@ -34,6 +34,8 @@ class Rebuilder(Node):
         rng, views = world.rng, SimViews(self)
         self._world = world
         self._found: list[Difference] = []
+        self.refused = ""
+        """Why it was."""
         self.rebuild = Rebuild(
             SimSource(self, alone=True),
             OrderEventDecoder(SimRegistry(self), CODEC),
@@ -59,7 +61,8 @@ class Rebuilder(Node):
         world = self._world
         try:
             report = await self.rebuild.run(self.wishes)
-        except RebuildRefused:
+        except RebuildRefused as error:
+            self.refused = str(error)
             world.outside.saw("rebuild.refused")
         except LogChanged:
             world.outside.saw("rebuild.log_changed")
@@ -122,8 +125,8 @@ class Terminal(Node):
         if first is None or first.reason in leave:
             return
         is_hopeless = first.reason not in (DeadReason.UNKNOWN_SCHEMA, DeadReason.PARKED, DeadReason.REFUSED)
-        # Who does not want to wait until the database takes it makes a gap.
-        is_hopeless |= first.reason == DeadReason.REFUSED and self._outside.happens(0.3)
+        # Who does not want to wait until the database takes it, or the registry knows it, makes a gap.
+        is_hopeless |= first.reason in (DeadReason.REFUSED, DeadReason.UNKNOWN_SCHEMA) and self._outside.happens(0.3)
         if is_hopeless:
             self._outside.meant.add(first.place)
             self._saw(await self._held.discard(letter.key, first.place))

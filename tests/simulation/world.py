@@ -237,6 +237,8 @@ class World:
                 await asyncio.wait([rebuilder.task], timeout=REBUILT_SECONDS)
                 assert rebuilder.task.done(), "a rebuild does not end"
         await self._settle(HEALED_SECONDS)
+        if self.rebuilders and not self.watch.is_log_lost:
+            await self._rebuild_in_peace()
         if swarm.restores:
             await self.backup.restore()
             await self._settle(HEALED_SECONDS)
@@ -247,6 +249,13 @@ class World:
                 await ask_again(self)
             await self._settle(HEALED_SECONDS)
             await self.runtime.sleep(2)  # until every gate has looked at the backlog once more
+
+    async def _rebuild_in_peace(self) -> None:
+        """Nobody decides anything meanwhile, so it is not told to be run again."""
+        last = Rebuilder(self, self.number())
+        await asyncio.wait([last.task], timeout=REBUILT_SECONDS)
+        assert last.task.done(), "a rebuild does not end"
+        assert "run it again" not in last.refused, f"nobody is at work, and a rebuild was told: {last.refused}"
 
     def _heal_core(self) -> None:
         """The stores, the log, one cart and one reader are well from now on; the rest stays as it is."""

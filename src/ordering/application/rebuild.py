@@ -155,6 +155,9 @@ class Rebuild:
         identity = await self._recognise(state)
         live = (await self._patiently(lambda: self._live.load(self._topic, ()))).positions
         self._floors = await self._require_history(live, partial=wishes.partial)
+        # What is discarded by now is not applied when it is read, if the log still has it. It is asked before it is
+        # looked what an earlier run has read.
+        known = await self._decisions_of(self._live).discards(live, {})
         number = state.building
         if number is not None and (wishes.anew or not await self._may_resume(number, live, identity)):
             await self._drop(number, Phase.CLEARING)
@@ -164,7 +167,7 @@ class Rebuild:
             number = await self._begin(identity)
         self._number = number
         self._store = self._generations.store(number)
-        self._decisions = self._decisions_of(self._store)
+        self._decisions = self._decisions_of(self._store, known)
         self._losses = Losses(self._decisions, self._live, self._patiently, self._floors)
         self._project = BatchProjector(self._decoder, self._store, self._runtime, self._topic)
         await self._start_at_the_floors()
@@ -213,8 +216,10 @@ class Rebuild:
         gone = any(0 < filled.get(partition, 0) < begin for partition, begin in self._floors.items())
         return not (ahead or gone or await self._decisions_of(store).overlooks(self._floors))
 
-    def _decisions_of(self, store: ProjectionStore) -> HeldDecisions:
-        return HeldDecisions(self._generations, store, self._decoder, self._runtime, self._topic, self._patiently)
+    def _decisions_of(self, store: ProjectionStore, honoured: Collection[tuple[int, int]] = ()) -> HeldDecisions:
+        return HeldDecisions(
+            self._generations, store, self._decoder, self._runtime, self._topic, self._patiently, honoured
+        )
 
     async def _begin(self, identity: LogIdentity) -> int:
         """An ambiguous one is looked for, so that none is left behind."""

@@ -1,7 +1,7 @@
 """What was decided about held records, for a generation that was filled without knowing of it."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Final
 
 from ordering.application.dead_letters import HeldRecords
@@ -60,10 +60,12 @@ class HeldDecisions:
         runtime: Runtime,
         topic: str,
         patience: Patience,
+        honoured: Collection[tuple[int, int]] = (),
     ) -> None:
+        """``honoured``: the places of discarded records that are not applied here, whatever becomes of them."""
         self._generations, self._store, self._topic, self._patience = generations, store, topic, patience
-        self._honoured: set[tuple[int, int]] = set()
-        """The places of discarded records that were held here, so not applied."""
+        self._honoured = {*honoured}
+        """Those and the ones that were held here."""
         self._held = HeldRecords(store, decoder, runtime, topic)
 
     async def settle_all(self) -> None:
@@ -92,13 +94,18 @@ class HeldDecisions:
         """Whether this generation has applied a record that people have discarded since, which nothing takes back: it
         is past its place (``floors``: where partitions begin), does not hold it, and has not dropped it in this run."""
         snapshot = await self._patience(lambda: self._store.load(self._topic, ()))
-        past: set[tuple[int, int]] = set()
-        for partition, at in snapshot.positions.items():
-            span = floors.get(partition, 0), at - 1
-            discards = await self._patience(lambda: self._generations.discards(self._topic, partition, *span))  # noqa: B023
-            past.update((partition, offset) for offset in discards)
+        past = await self.discards(snapshot.positions, floors)
         # Asked for last, so that what is discarded in between, and held here, does not count.
         return bool(past - {letter.place for letter in await self._discarded()} - self._honoured)
+
+    async def discards(self, ends: Mapping[int, int], begins: Mapping[int, int]) -> set[tuple[int, int]]:
+        """The places of all that people have discarded so far, of these parts of the partitions."""
+        found: set[tuple[int, int]] = set()
+        for partition, end in ends.items():
+            span = begins.get(partition, 0), end - 1
+            offsets = await self._patience(lambda: self._generations.discards(self._topic, partition, *span))  # noqa: B023
+            found.update((partition, offset) for offset in offsets)
+        return found
 
     async def to_retry(self) -> AsyncIterator[str]:
         """The keys whose first held record is held for what may be otherwise in another generation."""

@@ -5,7 +5,7 @@ import contextlib
 import functools
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -16,7 +16,7 @@ from ordering.application.consume_events import ConsumerLimits, EventConsumer
 from ordering.application.dead_letters import HeldRecords
 from ordering.application.failures import CommitAmbiguous, StalePosition, WriteRejected
 from ordering.application.generations import Difference, Progress, RebuildReport
-from ordering.application.messages import Changes, OutgoingRecord, Place, Record, ViewRow
+from ordering.application.messages import Changes, OutgoingRecord, Place, Polled, Record, ViewRow
 from ordering.application.partitioning import partition_of
 from ordering.application.rebuild import Rebuild, RebuildLimits, Wishes
 from ordering.application.waiters import Waiters
@@ -152,6 +152,19 @@ class Shown:
         )
 
 
+class CleanedUp(MemorySource):
+    """A log that has lost some records in the middle of its partitions, as a compacted topic does."""
+
+    def __init__(self, *values: Any, gone: Collection[tuple[int, int]]) -> None:  # noqa: ANN401 -- as its base has them
+        super().__init__(*values)
+        self._gone = gone
+
+    async def poll(self, limit: int, seconds: float) -> Polled:
+        polled = await super().poll(limit, seconds)
+        left = [record for record in polled.records if (record.partition, record.offset) not in self._gone]
+        return attrs.evolve(polled, records=left)
+
+
 class RebuildBench:
     """``append`` writes the log, ``consume`` brings the live generation to its end, ``rebuild`` rebuilds."""
 
@@ -162,6 +175,8 @@ class RebuildBench:
         """The consumers' own, unless the rebuild asks another registry."""
         self.held = HeldRecords(self.views, self.decoder, runtime, TOPIC)
         self.source = MemorySource(self.log, "rebuild", runtime.now)
+        self.gone: set[tuple[int, int]] = set()
+        """Places of records that the log had when they were consumed, and has no more."""
         self.differences: list[Difference] = []
         self.progress: list[Progress] = []
         self.waited: list[tuple[str, int]] = []
@@ -210,7 +225,7 @@ class RebuildBench:
         fate = fate or Fate()
         generations = self.views.generations()
         rebuild = Rebuild(
-            Fated(MemorySource(self.log, "rebuild", self.runtime.now), fate),  # type: ignore[arg-type]
+            Fated(CleanedUp(self.log, "rebuild", self.runtime.now, gone=self.gone), fate),  # type: ignore[arg-type]
             Fated(self.rebuilding_decoder, fate),  # type: ignore[arg-type]
             Fated(self.views, fate),  # type: ignore[arg-type]
             Fated(generations, fate),  # type: ignore[arg-type]

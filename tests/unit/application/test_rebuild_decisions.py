@@ -62,6 +62,22 @@ async def test_what_is_discarded_while_a_rebuild_has_it_applied_stays_discarded(
 # ---------------------------------------------------------------------------------------------- no differences
 
 
+@pytest.mark.parametrize("verify_only", [False, True])
+async def test_a_discarded_record_that_the_log_has_lost_does_not_keep_a_rebuild_from_its_end(verify_only: bool) -> None:
+    """It is neither held nor dropped in the new generation, and yet nobody has applied it."""
+    bench = RebuildBench(VirtualRuntime())
+    bench.append("a:1", "bad a", "a:2")
+    await bench.consume()
+    (letter, _) = await bench.views.held("a")
+    await bench.held.discard("a")
+    bench.gone = {letter.place}
+    before = await bench.rows()
+
+    assert (await bench.rebuild(verify_only=verify_only)).is_equal
+    assert (await bench.rebuild()).is_equal
+    assert await bench.rows() == before
+
+
 async def test_what_a_release_uncovers_is_discarded_again() -> None:
     """People have released what the registry had learned, and discarded what came next, before whichever call."""
 
