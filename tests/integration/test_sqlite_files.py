@@ -1,6 +1,5 @@
-"""What a SQLite file goes through around its use: readers at start, tools beside it, other releases, replacement."""
+"""What a SQLite file goes through around its use: readers at start, tools beside it, replacement."""
 
-import hashlib
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -9,7 +8,6 @@ from pathlib import Path
 import apsw
 import pytest
 
-from ordering.adapters.sqlite import log, rows, store, views
 from ordering.adapters.sqlite.database import Reader, Refused, Writer, open_writer
 from ordering.adapters.sqlite.log import SqlitePublisher, log_path
 from ordering.adapters.sqlite.store import SqliteOrderStore
@@ -184,79 +182,6 @@ async def test_a_tool_whose_sync_failed_does_not_believe_the_next_one(tmp_path: 
         await insert(tool, "b")
         await tool.close()
         await service.close()
-
-
-# ---------------------------------------------------------------------------------------------- releases
-
-
-@pytest.mark.parametrize("exclusive", [False, True])
-async def test_an_older_file_is_refused(path: Path, exclusive: bool) -> None:
-    """There is no way from there to here: one line with the file and both versions, and nothing is changed."""
-    await open_writer(path, SCHEMA, 1).close()
-    with pytest.raises(Refused, match="has schema version 1, this release needs version 2") as refusal:
-        open_writer(path, SCHEMA, 2, exclusive=exclusive)
-    assert str(path) in str(refusal.value)
-    with pytest.raises(StoreUnavailable):
-        Reader(path, 2).query("SELECT 1")
-    assert Reader(path, 1).query("PRAGMA user_version") == [(1,)]
-
-
-SCHEMAS = {
-    "order_store.sql": (store.SCHEMA_VERSION, 2, "84c45de9a3dda177"),
-    "log.sql": (log.SCHEMA_VERSION, 1, "733d52bb9bd6b455"),
-    "views.sql": (views.SCHEMA_VERSION, 2, "6ea1bf7471d0da0c"),
-}
-
-
-@pytest.mark.parametrize("name", SCHEMAS)
-def test_a_schema_does_not_change_without_a_new_version(name: str) -> None:
-    """Who changes a schema, or how headers are packed, raises its SCHEMA_VERSION and notes both here."""
-    version, noted, digest = SCHEMAS[name]
-    script = Path(store.__file__).with_name(name).read_bytes()
-    found = hashlib.sha256(script + rows.HEADERS_FORMAT.encode()).hexdigest()[:16]
-    assert (version, found) == (noted, digest)
-
-
-async def test_a_read_model_of_the_first_release_is_converted(tmp_path: Path) -> None:
-    """By the service that owns the file, at once or not at all; what it has then is what a new file has. Tools only say
-    who converts it."""
-    path, new = tmp_path / "view.db", tmp_path / "new.db"
-    first = open_writer(path, Path(__file__).with_name("views_1.sql").read_text(), 1)
-
-    def fill(connection: apsw.Connection) -> None:
-        connection.execute(
-            "INSERT INTO rows (generation, key, version, event_id, label, lineage, events_applied, first_timestamp, "
-            "first_partition, first_offset, held, revision) VALUES (1, 'a', 3, 'e', 'x', 'own', 3, 1, 0, 0, 0, 3)"
-        )
-
-    await first.run(fill)
-    await first.close()
-    with pytest.raises(Refused, match="start the service of this release once, it converts the file"):
-        SqliteViews.open(path, exclusive=False)
-
-    opened = SqliteViews.open(path)
-    found = await opened.get("a")
-    assert found is not None
-    assert (found.version, found.events_applied) == (3, 3)
-    await opened.close()
-    await SqliteViews.open(new).close()
-    assert shape(path) == shape(new)
-    await SqliteViews.open(path, exclusive=False).close()
-
-
-def shape(path: Path) -> list[object]:
-    """Everything that a file's schema has, but for spaces, and its version."""
-    connection = apsw.Connection(str(path))
-    entries = connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
-    found = [connection.pragma("user_version"), *((kind, name, str(sql).split()) for kind, name, sql in entries)]
-    connection.close()
-    return found
-
-
-def test_headers_are_packed_in_the_named_format() -> None:
-    """The name stands for these bytes."""
-    assert rows.HEADERS_FORMAT == "msgpack"
-    assert rows.pack_headers((("a", b"\x00"), ("b", b""))) == b"\x92\x92\xa1a\xc4\x01\x00\x92\xa1b\xc4\x00"
 
 
 # ---------------------------------------------------------------------------------------------- replacement

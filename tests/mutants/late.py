@@ -7,6 +7,8 @@ MEMORY = "ordering.adapters.memory.store:MemoryOrderStore"
 SQLITE = "ordering.adapters.sqlite"
 POSTGRES = "ordering.adapters.postgres"
 TESTS = "tests/unit/application/test_late_outcomes.py"
+ANY = 2**31 - 1
+"""Above every version that there can be."""
 COMMANDS = "tests/unit/entrypoints/test_late_outcomes.py"
 
 
@@ -40,7 +42,7 @@ def _(_sound: Sound) -> Sound:
     """A refusal that reaches the store after the event was taken at another try stops its order."""
 
     async def park(self: Sound, aggregate_id: str, _version: int, reason: str) -> None:
-        self._parked[aggregate_id] = reason
+        self._parked[aggregate_id] = (ANY, reason)
 
     return park
 
@@ -54,8 +56,47 @@ def _(_sound: Sound) -> Sound:
 def _(sound: Sound) -> Sound:
     """In a file an order is parked whatever has become of the event that was refused."""
     return sound.replace(
-        "SELECT aggregate_id, ?3 FROM outbox WHERE aggregate_id = ?1 AND version = ?2", "VALUES (?1, ?3)"
+        "SELECT aggregate_id, version, ?3 FROM outbox WHERE aggregate_id = ?1 AND version = ?2",
+        f"SELECT ?1, {ANY}, ?3 WHERE ?2 IS NOT NULL",
     )
+
+
+@mutant(
+    "parked-for-good",
+    "H14",
+    at=f"{MEMORY}._stopped",
+    by=f"{TESTS}::test_an_order_goes_on_once_another_relay_has_published_its_refused_event",
+)
+def _(_sound: Sound) -> Sound:
+    """An order stays parked although another relay got the refused event into the log."""
+
+    def stopped(self: Sound) -> dict[str, str]:
+        return {key: reason for key, (_version, reason) in self._parked.items()}
+
+    return stopped
+
+
+@mutant(
+    "sqlite-parked-for-good",
+    "H14",
+    at=f"{SQLITE}.store:_HEADS",
+    by="tests/contract/order_store/test_outbox.py::test_a_parking_ends_once_the_refused_event_is_published[sqlite]",
+)
+def _(sound: Sound) -> Sound:
+    """In a file a parking stops every later event of its order, whatever has become of the refused one."""
+    return sound.replace(" AND p.version >= o.version", "")
+
+
+@mutant(
+    "postgres-parked-for-good",
+    "H14",
+    at=f"{POSTGRES}.store:_HEADS",
+    by="tests/contract/order_store/test_outbox.py::test_a_parking_ends_once_the_refused_event_is_published[postgres]",
+    slow=True,
+)
+def _(sound: Sound) -> Sound:
+    """In PostgreSQL a parking stops every later event of its order, whatever has become of the refused one."""
+    return sound.replace(" AND p.version >= o.version", "")
 
 
 @mutant(

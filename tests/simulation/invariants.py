@@ -110,7 +110,7 @@ class Watch:
             for ref in self._missing:
                 assert ref in outbox, f"I10: {ref} is marked published, and was never in the log"
         if store._parked:
-            idle = store._parked.keys() - {aggregate for aggregate, _ in store._outbox}
+            idle = store._stopped().keys() - {aggregate for aggregate, _ in store._outbox}
             assert not idle, f"I10: {idle} are parked, and nothing of them waits"
         self._consumed()
         self._reported()

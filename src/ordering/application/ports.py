@@ -128,7 +128,8 @@ class Outbox(Protocol):
 
     async def park(self, aggregate_id: str, version: int, reason: str) -> None:
         """Stop publishing an aggregate's events until ``retry``, because the log refuses this one; survives a restart.
-        Nothing happens if that one is published by now: this may come to pass later than whoever asked knows.
+        It ends as well once that one is marked as published: another relay may have got another answer for it, and
+        this may come to pass later than whoever asked knows.
         """
 
     async def retry(self, aggregate_id: str | None) -> int:

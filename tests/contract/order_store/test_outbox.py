@@ -187,3 +187,28 @@ async def test_an_event_that_is_published_by_now_parks_nothing(store: OrderStore
     await store.park("nobody", 1, "too large")
     assert await heads(store) == [("a", 2)]
     assert (await store.summary()).parked == 0
+
+
+async def test_a_parking_ends_once_the_refused_event_is_published(store: OrderStore) -> None:
+    """Another relay had it under way as well, and got another answer. The order goes on with its next event, as if it
+    had never been parked, and can be parked for that one."""
+    await store.write([write("a"), write("a", 2), write("a", 3, at=30), write("b"), write("b", 2)])
+    await store.park("a", 2, "too large")
+    await store.park("b", 1, "not allowed")
+    await store.mark_published([("a", 1), ("b", 2)])
+    assert await heads(store) == []
+    assert (await store.summary()).parked == 2
+
+    await store.mark_published([("a", 2)])
+    assert await heads(store) == [("a", 3)]
+    assert [row.event.aggregate_id for row in await store.waiting(10, parked_only=True)] == ["b"]
+    assert [row.parked for row in await store.waiting(10)] == [None, "not allowed"]
+    assert [entry.parked for entry in await store.timeline("a")] == [None] * 3
+    assert await store.summary() == OutboxSummary(unpublished=2, parked=1, oldest_at=30)
+    assert await store.retry("a") == 0
+
+    await store.park("a", 3, "too large as well")
+    assert await heads(store) == []
+    assert [row.parked for row in await store.waiting(10)] == ["too large as well", "not allowed"]
+    assert await store.retry(None) == 2
+    assert await heads(store) == [("a", 3), ("b", 1)]

@@ -53,6 +53,22 @@ async def test_an_event_is_not_tried_again_while_it_is_being_parked(runtime: Vir
     assert [row.event.version for row in await bench.store.waiting(10, parked_only=True)] == [1]
 
 
+async def test_an_order_goes_on_once_another_relay_has_published_its_refused_event(runtime: VirtualRuntime) -> None:
+    """Both had it under way, and the log answered them differently: nothing of the order waits for people."""
+    bench = RelayBench(runtime).start()
+    await passing(1)
+    verdicts = iter([Rejected("the record is larger than the broker takes")])
+    bench.publisher.verdict = lambda _record: next(verdicts, None)
+    await bench.commit("a")
+    await passing(5)
+    assert (await bench.store.summary()).parked == 1
+    await bench.store.mark_published([("a", 1)])  # by the other relay
+    assert (await bench.store.summary()).parked == 0
+    await bench.commit("a", offered=False)  # by another instance
+    await passing(5)
+    assert bench.logged("a") == [2]
+
+
 class Halting(MemoryOrderStore):
     """The store as one sees it who is halted between the look and the act: somebody else acts meanwhile."""
 

@@ -40,6 +40,26 @@ async def test_a_folder_made_meanwhile_is_told_in_one_line(tmp_path: Path) -> No
         list(copying)
 
 
+async def test_what_a_backup_publishes_again_is_not_parked_in_it(tmp_path: Path) -> None:
+    """The event was refused and then published at another try, while the backup was made: nobody has to retry it."""
+    data = tmp_path / "data"
+    log = SqlitePublisher.open(data, "order-events", 6)
+    store = SqliteOrderStore.open(data / "cart.db")
+    await store.write([write("a"), write("b")])
+    await store.park("b", 1, "too large")
+    copying = container.back_up(Settings(mode=Mode.EMBEDDED, data_dir=data), tmp_path / "copy")
+    assert [next(copying).name for _ in range(2)] == ["view.db", "log-order-events.db"]
+    await store.park("a", 1, "too large")
+    await store.mark_published([("a", 1)])
+    list(copying)
+    await store.close()
+    await log.close()
+    copied = SqliteOrderStore.look(tmp_path / "copy" / "cart.db")
+    assert [row.event.aggregate_id for row in await copied.heads(9, ())] == ["a"]
+    assert [row.event.aggregate_id for row in await copied.waiting(9, parked_only=True)] == ["b"]
+    await copied.close()
+
+
 async def test_what_was_published_and_trimmed_while_a_backup_was_made_is_missed(tmp_path: Path) -> None:
     """The log's copy was made before it was published, the store's after it was trimmed: neither has it."""
     data = tmp_path / "data"

@@ -37,7 +37,8 @@ class MemoryOrderStore:
         self._refs: dict[str, _Ref] = {}
         """Event id to journal row."""
         self._outbox: dict[_Ref, None] = {}
-        self._parked: dict[str, str] = {}
+        self._parked: dict[str, tuple[int, str]] = {}
+        """By aggregate: the version of the event that the log refused, and why."""
         self._answers: dict[str, RecordedAnswer] = {}
         self._partitions: dict[str, int] = {}
         self._deliverable: str | None = _NO_RELAY
@@ -115,7 +116,7 @@ class MemoryOrderStore:
     async def heads(self, limit: int, exclude: Collection[str]) -> Sequence[OutboxRow]:
         self._check_open()
         heads: list[OutboxRow] = []
-        passed = {*exclude, *self._parked}
+        passed = {*exclude, *self._stopped()}
         for ref in self._outbox:
             if len(heads) == limit:
                 break
@@ -132,24 +133,32 @@ class MemoryOrderStore:
     async def park(self, aggregate_id: str, version: int, reason: str) -> None:
         self._check_open()
         if (aggregate_id, version) in self._outbox:
-            self._parked[aggregate_id] = reason
+            self._parked[aggregate_id] = (version, reason)
+
+    def _stopped(self) -> dict[str, str]:
+        """The aggregates that are parked, and why: only as long as the refused event, or one before it, waits."""
+        waiting = (ref for ref in self._outbox if ref[0] in self._parked) if self._parked else ()
+        return {key: self._parked[key][1] for key, version in waiting if version <= self._parked[key][0]}
 
     async def retry(self, aggregate_id: str | None) -> int:
         self._check_open()
-        chosen = list(self._parked) if aggregate_id is None else [aggregate_id] * (aggregate_id in self._parked)
-        for parked in chosen:
-            del self._parked[parked]
+        stopped = self._stopped()
+        chosen = stopped.keys() if aggregate_id is None else {aggregate_id} & stopped.keys()
+        for key in chosen:
+            del self._parked[key]
         return len(chosen)
 
     async def waiting(self, limit: int, *, parked_only: bool = False) -> Sequence[OutboxRow]:
         self._check_open()
-        rows = (OutboxRow(self._journal[ref], self._parked.get(ref[0])) for ref in self._outbox)
+        stopped = self._stopped()
+        rows = (OutboxRow(self._journal[ref], stopped.get(ref[0])) for ref in self._outbox)
         return [row for row in rows if row.parked is not None or not parked_only][:limit]
 
     async def summary(self) -> OutboxSummary:
         self._check_open()
-        unparked = (self._journal[ref].occurred_at for ref in self._outbox if ref[0] not in self._parked)
-        return OutboxSummary(len(self._outbox), len(self._parked), next(unparked, None))
+        stopped = self._stopped()
+        unparked = (self._journal[ref].occurred_at for ref in self._outbox if ref[0] not in stopped)
+        return OutboxSummary(len(self._outbox), len(stopped), next(unparked, None))
 
     async def partitions(self, topic: str, found: int) -> int:
         self._check_open()
@@ -170,7 +179,7 @@ class MemoryOrderStore:
 
     def _entry(self, ref: _Ref) -> JournalEntry:
         published = ref not in self._outbox
-        return JournalEntry(self._journal[ref], published, None if published else self._parked.get(ref[0]))
+        return JournalEntry(self._journal[ref], published, None if published else self._stopped().get(ref[0]))
 
     async def trim(self, *, answers_before: int, journal_before: int, limit: int) -> int:
         self._check_open()

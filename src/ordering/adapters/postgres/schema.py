@@ -21,7 +21,7 @@ class Schema:
     needed: int
 
 
-CART: Final = Schema("ordering_cart", 1)
+CART: Final = Schema("ordering_cart", 2)
 ORDER: Final = Schema("ordering_order", 2)
 
 _FACTS: Final = """

@@ -26,6 +26,12 @@ from ordering.application.messages import (
 _STATE: Final = "SELECT version, event_id, schema, state FROM orders WHERE order_id = $1"
 _ANSWER: Final = "SELECT key, fingerprint, status, etag, body, recorded_at FROM answers WHERE key = $1"
 
+# A parking lasts as long as the event that the log refused, or one before it, waits: another relay may have got that
+# one into the log, and what marks it need not know. A sub-select for the reason given below.
+_STOPS: Final = (
+    "(SELECT e.version FROM outbox e WHERE e.aggregate_id = p.aggregate_id ORDER BY e.version LIMIT 1) <= p.version"
+)
+
 # The lowest version of each aggregate, by looking, for each row from the oldest on, whether it is the lowest: what is
 # excluded or parked is passed over, and the search ends at the limit. A sub-select with a limit is no join: where the
 # planner believes the outbox to be empty, as it mostly is, a join would compare each row with all of them.
@@ -33,24 +39,25 @@ _HEADS: Final = f"""
 SELECT {EVENT_COLUMNS} FROM outbox o JOIN journal j USING (number, version)
 WHERE o.aggregate_id <> ALL ($2::text[])
   AND o.version = (SELECT e.version FROM outbox e WHERE e.aggregate_id = o.aggregate_id ORDER BY e.version LIMIT 1)
-  AND NOT EXISTS (SELECT FROM parked p WHERE p.aggregate_id = o.aggregate_id)
+  AND NOT EXISTS (SELECT FROM parked p WHERE p.aggregate_id = o.aggregate_id AND p.version >= o.version)
 ORDER BY o.seq LIMIT $1
 """  # noqa: S608 -- only column names are put in
 _WAITING: Final = f"""
 SELECT {EVENT_COLUMNS}, p.reason
-FROM outbox o JOIN journal j USING (number, version) LEFT JOIN parked p ON p.aggregate_id = o.aggregate_id
+FROM outbox o JOIN journal j USING (number, version)
+  LEFT JOIN parked p ON p.aggregate_id = o.aggregate_id AND {_STOPS}
 WHERE p.reason IS NOT NULL OR NOT $2 ORDER BY o.seq LIMIT $1
-"""  # noqa: S608 -- only column names are put in
-_SUMMARY: Final = """
-SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM parked),
+"""  # noqa: S608 -- only column names and a condition are put in
+_SUMMARY: Final = f"""
+SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM parked p WHERE {_STOPS}),
   (SELECT j.occurred_at FROM outbox o JOIN journal j USING (number, version)
-   WHERE NOT EXISTS (SELECT FROM parked p WHERE p.aggregate_id = o.aggregate_id) ORDER BY o.seq LIMIT 1)
-"""
+   WHERE NOT EXISTS (SELECT FROM parked p WHERE p.aggregate_id = o.aggregate_id AND {_STOPS}) ORDER BY o.seq LIMIT 1)
+"""  # noqa: S608 -- only a condition is put in
 _TIMELINE: Final = f"""
 SELECT {EVENT_COLUMNS}, o.seq IS NULL, CASE WHEN o.seq IS NOT NULL THEN p.reason END
 FROM orders a JOIN journal j ON j.number = a.number
   LEFT JOIN outbox o ON o.aggregate_id = a.order_id AND o.version = j.version
-  LEFT JOIN parked p ON p.aggregate_id = a.order_id
+  LEFT JOIN parked p ON p.aggregate_id = a.order_id AND {_STOPS}
 WHERE a.order_id = $1 ORDER BY j.version
 """  # noqa: S608 -- only column names are put in
 
@@ -83,13 +90,14 @@ WITH gone AS (
 SELECT count(*) FROM gone
 """
 _PARK: Final = """
-INSERT INTO parked (aggregate_id, reason)
-SELECT o.aggregate_id, $3 FROM outbox o WHERE o.aggregate_id = $1 AND o.version = $2 FOR KEY SHARE
-ON CONFLICT (aggregate_id) DO UPDATE SET reason = excluded.reason
+INSERT INTO parked (aggregate_id, version, reason)
+SELECT o.aggregate_id, o.version, $3 FROM outbox o WHERE o.aggregate_id = $1 AND o.version = $2
+ON CONFLICT (aggregate_id) DO UPDATE SET version = excluded.version, reason = excluded.reason
 """
-_UNPARK: Final = """
-WITH gone AS (DELETE FROM parked WHERE $1::text IS NULL OR aggregate_id = $1 RETURNING 1) SELECT count(*) FROM gone
-"""
+_UNPARK: Final = f"""
+WITH gone AS (DELETE FROM parked p WHERE ($1::text IS NULL OR aggregate_id = $1) AND {_STOPS} RETURNING 1)
+SELECT count(*) FROM gone
+"""  # noqa: S608 -- only a condition is put in
 _RECORD_PARTITIONS: Final = "INSERT INTO topics (topic, partitions) VALUES ($1, $2) ON CONFLICT (topic) DO NOTHING"
 _PARTITIONS: Final = "SELECT partitions FROM topics WHERE topic = $1"
 _TIME: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"

@@ -5,7 +5,7 @@ and whatever is written meanwhile (SQLite's online backup, https://www.sqlite.or
 write otherwise). The file's owner goes on; its WAL grows until the copy is done.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,10 @@ PAGES_AT_ONCE: Final = 2_048
 _LAST: Final = "SELECT seq, event_id FROM journal ORDER BY seq DESC LIMIT 1"
 _KNOWN: Final = "SELECT EXISTS (SELECT 1 FROM journal WHERE seq = ? AND event_id = ?)"
 _MISSING: Final = "SELECT count(*) FROM waited WHERE seq NOT IN (SELECT seq FROM journal)"
+_UNPARK: Final = """
+DELETE FROM parked AS p
+WHERE NOT EXISTS (SELECT 1 FROM outbox e WHERE e.aggregate_id = p.aggregate_id AND e.version <= p.version)
+"""
 _UNMARK: Final = """
 INSERT OR IGNORE INTO outbox (seq, aggregate_id, version)
 SELECT seq, aggregate_id, version FROM journal WHERE seq > ?1 OR seq IN (SELECT seq FROM waited)
@@ -35,12 +39,13 @@ class Unpublished:
     last: tuple[int, str] | None
 
 
-def copy(source: Path, version: int, target: Path, told: Callable[[int, int], None]) -> None:
+def copy(source: Path, version: int, upgrades: Collection[int], target: Path, told: Callable[[int, int], None]) -> None:
     """Copy a database file, in use or not, to a path where nothing is; ``told`` hears how many pages of how many are
-    done. The copy is synced and was checked. Raises Refused with one line for people."""
+    done. The copy is synced and was checked. Raises Refused with one line for people; of a file of one of the versions
+    from which there are ``upgrades`` that says that a service converts it."""
     opened: list[apsw.Connection] = []
     try:
-        origin = Database(source, "", version, 5.0).reader()
+        origin = _reader(source, version, upgrades)
         opened.append(origin)
         create_private(target)
         made = apsw.Connection(str(target), flags=apsw.SQLITE_OPEN_READWRITE)
@@ -59,6 +64,10 @@ def copy(source: Path, version: int, target: Path, told: Callable[[int, int], No
             discard(connection)
 
 
+def _reader(path: Path, version: int, upgrades: Collection[int]) -> apsw.Connection:
+    return Database(path, "", version, 5.0, exclusive=False, upgrades=dict.fromkeys(upgrades, "")).reader()
+
+
 def _settle(made: apsw.Connection, target: Path) -> None:
     """Everything in the one file, on the disk, and whole."""
     made.pragma("synchronous", "FULL")
@@ -69,11 +78,11 @@ def _settle(made: apsw.Connection, target: Path) -> None:
         raise Refused(f"{target}: the copy is damaged ({found}), so its source may be: look at it before anything else")
 
 
-def unpublished(store: Path, version: int) -> Unpublished:
-    """What the order store at the path has not published now. Raises Refused."""
+def unpublished(store: Path, version: int, upgrades: Collection[int]) -> Unpublished:
+    """What the order store at the path has not published now. Raises Refused, see ``copy``."""
     opened: list[apsw.Connection] = []
     try:
-        opened.append(Database(store, "", version, 5.0).reader())
+        opened.append(_reader(store, version, upgrades))
         opened[0].execute("BEGIN")
         waiting = tuple(seq for (seq,) in opened[0].execute("SELECT seq FROM outbox"))
         return Unpublished(waiting, opened[0].execute(_LAST).get)
@@ -107,6 +116,7 @@ def forget_marks(store: Path, since: Unpublished) -> None:
                 f"events that had waited for long were published and trimmed meanwhile ({missing}), and no copy has "
                 "them: make the backup again"
             )
+        copied.execute(_UNPARK)  # what is held back from now on was not refused
         copied.execute(_UNMARK, (last,))
         copied.execute("COMMIT")
         copied.pragma("wal_checkpoint", "truncate")

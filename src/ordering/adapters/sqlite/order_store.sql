@@ -40,8 +40,10 @@ CREATE TRIGGER IF NOT EXISTS journal_is_published AFTER INSERT ON journal BEGIN
   INSERT INTO outbox (seq, aggregate_id, version) VALUES (new.seq, new.aggregate_id, new.version);
 END;
 
+-- ``version`` is the event that the log refused: once it does not wait any more, the order is not parked by this row.
 CREATE TABLE IF NOT EXISTS parked (
   aggregate_id TEXT PRIMARY KEY,
+  version      INTEGER NOT NULL,
   reason       TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import apsw
 
@@ -28,41 +28,48 @@ from ordering.application.messages import (
     Write,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION: Final = 3
+UPGRADES: Final = {2: Path(__file__).with_name("order_store_3.sql")}
+"""What brings a file of an older version to the next one."""
+
 _SCHEMA = Path(__file__).with_name("order_store.sql")
 _NO_RELAY = "no relay is running"
 
 _STATE = "SELECT version, event_id, schema, state FROM orders WHERE order_id = ?"
+# A parking lasts as long as the event that the log refused, or one before it, waits.
+_STOPS = "EXISTS (SELECT 1 FROM outbox e WHERE e.aggregate_id = p.aggregate_id AND e.version <= p.version)"
 # Rows enter the outbox in the order of their aggregate's versions, under ascending seq: one writer at a time.
 _HEADS = f"""
 SELECT {EVENT_COLUMNS} FROM outbox o JOIN journal j USING (seq)
 WHERE NOT EXISTS (SELECT 1 FROM outbox e WHERE e.aggregate_id = o.aggregate_id AND e.version < o.version)
-  AND o.aggregate_id NOT IN (SELECT aggregate_id FROM parked)
+  AND NOT EXISTS (SELECT 1 FROM parked p WHERE p.aggregate_id = o.aggregate_id AND p.version >= o.version)
   AND o.aggregate_id NOT IN (SELECT value FROM json_each(?))
 ORDER BY o.seq LIMIT ?
 """  # noqa: S608 -- only column names are put in
 _WAITING = f"""
-SELECT p.reason, {EVENT_COLUMNS} FROM outbox o JOIN journal j USING (seq) LEFT JOIN parked p USING (aggregate_id)
+SELECT p.reason, {EVENT_COLUMNS} FROM outbox o JOIN journal j USING (seq)
+  LEFT JOIN parked p ON p.aggregate_id = o.aggregate_id AND {_STOPS}
 WHERE p.reason IS NOT NULL OR NOT ? ORDER BY o.seq LIMIT ?
-"""  # noqa: S608 -- only column names are put in
-_SUMMARY = """
-SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM parked),
+"""  # noqa: S608 -- only column names and a condition are put in
+_SUMMARY = f"""
+SELECT (SELECT count(*) FROM outbox), (SELECT count(*) FROM parked p WHERE {_STOPS}),
   (SELECT j.occurred_at FROM outbox o JOIN journal j USING (seq)
-   WHERE o.aggregate_id NOT IN (SELECT aggregate_id FROM parked) ORDER BY o.seq LIMIT 1)
-"""
+   WHERE NOT EXISTS (SELECT 1 FROM parked p WHERE p.aggregate_id = o.aggregate_id AND {_STOPS})
+   ORDER BY o.seq LIMIT 1)
+"""  # noqa: S608 -- only a condition is put in
 _TIMELINE = f"""
 SELECT o.seq IS NULL, CASE WHEN o.seq IS NOT NULL THEN p.reason END, {EVENT_COLUMNS}
 FROM orders a JOIN journal j USING (number) LEFT JOIN outbox o USING (seq)
-  LEFT JOIN parked p ON p.aggregate_id = a.order_id
+  LEFT JOIN parked p ON p.aggregate_id = a.order_id AND {_STOPS}
 WHERE a.order_id = ? ORDER BY j.version
 """  # noqa: S608 -- only column names are put in
 _MARK = "DELETE FROM outbox WHERE aggregate_id = ? AND version = ?"
 _PARK = """
-INSERT INTO parked (aggregate_id, reason)
-SELECT aggregate_id, ?3 FROM outbox WHERE aggregate_id = ?1 AND version = ?2
-ON CONFLICT (aggregate_id) DO UPDATE SET reason = excluded.reason
+INSERT INTO parked (aggregate_id, version, reason)
+SELECT aggregate_id, version, ?3 FROM outbox WHERE aggregate_id = ?1 AND version = ?2
+ON CONFLICT (aggregate_id) DO UPDATE SET version = excluded.version, reason = excluded.reason
 """
-_UNPARK = "DELETE FROM parked WHERE ?1 IS NULL OR aggregate_id = ?1"
+_UNPARK = f"DELETE FROM parked AS p WHERE (?1 IS NULL OR aggregate_id = ?1) AND {_STOPS}"  # noqa: S608
 _RECORD_PARTITIONS = "INSERT INTO topics (topic, partitions) VALUES (?, ?) ON CONFLICT (topic) DO NOTHING"
 _PARTITIONS = "SELECT partitions FROM topics WHERE topic = ?"
 _TRIM_ANSWERS = """
@@ -79,14 +86,16 @@ T = TypeVar("T")
 
 def has_published_to(path: Path, topic: str) -> bool:
     """Whether the order store at this path, if there is one that can be read, has ever reached the topic's log."""
-    try:
-        reader = open_reader(path, SCHEMA_VERSION)
-    except Refused:
-        return False
-    try:
-        return bool(reader.query(_PARTITIONS, (topic,)))
-    finally:
-        reader.close()
+    for version in (SCHEMA_VERSION, *UPGRADES):  # the topics are in every one of them
+        try:
+            reader = open_reader(path, version)
+        except Refused:
+            continue
+        try:
+            return bool(reader.query(_PARTITIONS, (topic,)))
+        finally:
+            reader.close()
+    return False
 
 
 class SqliteOrderStore:
@@ -104,16 +113,24 @@ class SqliteOrderStore:
     def open(
         cls, path: Path, *, exclusive: bool = True, vfs: str | None = None, synchronous: str = "FULL"
     ) -> "SqliteOrderStore":
-        """Open or create the file; the arguments are those of ``open_writer``. Raises Refused, StoreUnavailable."""
-        schema = _SCHEMA.read_text(encoding="utf-8")
-        writer = open_writer(path, schema, SCHEMA_VERSION, exclusive=exclusive, vfs=vfs, synchronous=synchronous)
+        """Open or create the file, and convert one that an older release has made; who opens it without ``exclusive``
+        does neither. The arguments are those of ``open_writer``. Raises Refused, StoreUnavailable."""
+        writer = open_writer(
+            path,
+            _SCHEMA.read_text(encoding="utf-8"),
+            SCHEMA_VERSION,
+            upgrades={version: script.read_text(encoding="utf-8") for version, script in UPGRADES.items()},
+            exclusive=exclusive,
+            vfs=vfs,
+            synchronous=synchronous,
+        )
         return cls(writer, Reader(path, SCHEMA_VERSION, vfs=vfs))
 
     @classmethod
     def look(cls, path: Path) -> "SqliteOrderStore":
         """Open the file to look at it, beside a service or without one: whatever would change it is refused, and
         nothing is left beside it. Raises Refused."""
-        return cls(NoWriter(), open_reader(path, SCHEMA_VERSION))
+        return cls(NoWriter(), open_reader(path, SCHEMA_VERSION, upgrades=UPGRADES))
 
     async def close(self) -> None:
         """Finish what is queued and close the file."""

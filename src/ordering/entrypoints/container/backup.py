@@ -10,7 +10,7 @@ copy; so those marks are taken back in the copy, and such events are published o
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -45,16 +45,16 @@ def back_up(settings: Settings, folder: Path, told: Told = lambda _done, _all: N
         raise _exists(folder)
     view, journal = settings.order_dir / VIEW_FILE, settings.cart_dir / CART_FILE
     events = log.log_path(settings.log_dir, settings.topic)
-    versions = {}
+    layouts: dict[Path, tuple[int, Collection[int]]] = {}
     if settings.order_database is None:
-        versions[view] = views.SCHEMA_VERSION
+        layouts[view] = views.SCHEMA_VERSION, views.UPGRADES
     if settings.effective_mode is Mode.EMBEDDED:
-        versions[events] = log.SCHEMA_VERSION
+        layouts[events] = log.SCHEMA_VERSION, ()
     if settings.cart_database is None:
-        versions[journal] = store.SCHEMA_VERSION
-    if not versions:
+        layouts[journal] = store.SCHEMA_VERSION, store.UPGRADES
+    if not layouts:
         raise Refused(f"nothing of it lies in files. {ELSEWHERE}")
-    there = [source for source in versions if source.is_file()]
+    there = [source for source in layouts if source.is_file()]
     if not there:
         raise Refused(f"there is nothing to copy: no service has made a file in {settings.data_dir} yet")
     if settings.effective_mode is Mode.EMBEDDED:
@@ -63,10 +63,10 @@ def back_up(settings: Settings, folder: Path, told: Told = lambda _done, _all: N
     part = folder.with_name(f"{folder.name}.part")
     _make(part)
     try:
-        since = backup.unpublished(journal, store.SCHEMA_VERSION) if journal in there else None
-        for source, version in versions.items():
+        since = backup.unpublished(journal, *layouts[journal]) if journal in there else None
+        for source, layout in layouts.items():
             if source in there:
-                backup.copy(source, version, part / source.name, told)
+                backup.copy(source, *layout, part / source.name, told)
                 if source == journal and since is not None:
                     backup.forget_marks(part / source.name, since)
             yield Copied(source.name, (part / source.name).stat().st_size if source in there else 0)
