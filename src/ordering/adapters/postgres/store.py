@@ -94,9 +94,10 @@ INSERT INTO parked (aggregate_id, version, reason)
 SELECT o.aggregate_id, o.version, $3 FROM outbox o WHERE o.aggregate_id = $1 AND o.version = $2
 ON CONFLICT (aggregate_id) DO UPDATE SET version = excluded.version, reason = excluded.reason
 """
+# Also what does not count: an instance of the first release would let it stop the order.
 _UNPARK: Final = f"""
-WITH gone AS (DELETE FROM parked p WHERE ($1::text IS NULL OR aggregate_id = $1) AND {_STOPS} RETURNING 1)
-SELECT count(*) FROM gone
+WITH gone AS (DELETE FROM parked p WHERE $1::text IS NULL OR aggregate_id = $1 RETURNING {_STOPS} AS counts)
+SELECT count(*) FROM gone WHERE counts
 """  # noqa: S608 -- only a condition is put in
 _RECORD_PARTITIONS: Final = "INSERT INTO topics (topic, partitions) VALUES ($1, $2) ON CONFLICT (topic) DO NOTHING"
 _PARTITIONS: Final = "SELECT partitions FROM topics WHERE topic = $1"
