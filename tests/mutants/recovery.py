@@ -33,6 +33,17 @@ def _(sound: Sound) -> Sound:
     return judge
 
 
+@mutant(
+    "old-behind-what-others-sent",
+    "H19",
+    at=f"{COMPARE}:FARTHEST",
+    by="tests/unit/application/test_compare_log.py::test_an_older_store_is_found_out_behind_what_others_have_sent[300]",
+)
+def _(_sound: Sound) -> Sound:
+    """Where the newest records of a partition are all somebody else's, a store that is too old publishes."""
+    return 0
+
+
 @mutant("refused-followers-stay", "H20", at=f"{HELD}._apart")
 def _(_sound: Sound) -> Sound:
     """What the database refuses among an order's held records comes out of a release as a fault of ours."""

@@ -1,6 +1,6 @@
 """The log as one node calls it: a publisher whose records may be lost, late or doubled, and a source that lags."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, TypeVar
 
 from ordering.adapters.memory.log import MemoryPublisher, MemorySource
@@ -200,10 +200,10 @@ class SimSource(MemorySource):
     async def begin_offsets(self) -> Mapping[int, int]:
         return await self._ask("log.begin_offsets", super().begin_offsets)
 
-    async def newest(self, each: int) -> Sequence[Record]:
+    async def newest(self, each: int, partitions: Collection[int] | None = None) -> Sequence[Record]:
         """On a connection of its own, which knows of no earlier log."""
         self._first = None
-        return await self._ask("log.newest", lambda: super(SimSource, self).newest(each))
+        return await self._ask("log.newest", lambda: super(SimSource, self).newest(each, partitions))
 
     async def lag(self, positions: Mapping[int, int]) -> Lag:
         return await self._ask("log.lag", lambda: super(SimSource, self).lag(positions))

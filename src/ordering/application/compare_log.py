@@ -10,7 +10,8 @@ log is read before the store is asked: so with a sound store nothing is ever fou
 meanwhile, and whatever was trimmed from the journal (an order's version and event id are kept for ever).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter as Multiset
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from typing import Final
 
@@ -24,6 +25,11 @@ from ordering.application.read_up_to import ReadUpTo
 
 NEWEST: Final = 300
 """Records of each partition that are compared at start: what came after a backup lies at the end."""
+FARTHEST: Final = 16 * NEWEST
+"""How far back a partition is looked at whose newest records are all somebody else's."""
+WIDER: Final = 4
+AT_ONCE: Final = 4 * FARTHEST
+"""Records that are asked for in one go then: a log has limited time for each."""
 PLACES: Final = 1_000
 """Keys whose partitions are looked at: far more than can be where they belong by chance."""
 NAMED: Final = 5
@@ -115,7 +121,35 @@ class StartCheck:
 
         Raises StoreBehindLog, or BrokerUnavailable, LogChanged, RegistryUnavailable, StoreUnavailable: not now.
         """
-        records = await self._tail.newest(NEWEST)
+        places: dict[tuple[bytes, int], None] = {}
+        silent = await self._look(NEWEST, None, Multiset(), places)
+        each = NEWEST
+        while silent and each < FARTHEST:
+            # Where others publish much, what tells whether the store is old lies further back.
+            each *= WIDER
+            size, wanted, told = max(1, AT_ONCE // each), list(silent), Multiset[int]()
+            for begin in range(0, len(wanted), size):
+                told += await self._look(each, wanted[begin : begin + size], silent, places)
+            silent = told
+        return list(places)[:: 1 + len(places) // PLACES]
+
+    async def _look(
+        self,
+        each: int,
+        partitions: Collection[int] | None,
+        before: Multiset[int],
+        places: dict[tuple[bytes, int], None],
+    ) -> Multiset[int]:
+        """Compare the newest of these partitions, and add where those of ours lie. How many records each one has that
+        has none of ours, if those are more than ``before``."""
+        records = await self._tail.newest(each, partitions)
+        places |= await self._compare(records)
+        ours = {partition for _, partition in places}
+        counts = Multiset(record.partition for record in records if record.partition not in ours)
+        return Multiset({partition: count for partition, count in counts.items() if count > before[partition]})
+
+    async def _compare(self, records: Sequence[Record]) -> dict[tuple[bytes, int], None]:
+        """Where those of ours lie. Raises StoreBehindLog."""
         found: list[Unknown] = []
         places: dict[tuple[bytes, int], None] = {}
         for begin in range(0, len(records), BATCH):
@@ -129,7 +163,7 @@ class StartCheck:
             if self._observer is not None:
                 self._observer.alarmed("store.behind_log", changes=len(found), reason=str(error))
             raise error
-        return list(places)[:: 1 + len(places) // PLACES]
+        return places
 
 
 def unknown(ours: Iterable[Own], standings: Mapping[str, Standing]) -> Iterator[Unknown]:

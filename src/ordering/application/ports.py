@@ -277,9 +277,9 @@ class WholeLog(EventSource, Protocol):
 class LogTail(Protocol):
     """The newest part of the log."""
 
-    async def newest(self, each: int) -> Sequence[Record]:
-        """The newest ``each`` records of every partition, as of the call; each partition's by ascending offset. Raises
-        BrokerUnavailable, LogChanged."""
+    async def newest(self, each: int, partitions: Collection[int] | None = None) -> Sequence[Record]:
+        """The newest ``each`` records of every partition, or of these, as of the call; each partition's by ascending
+        offset. Raises BrokerUnavailable, LogChanged."""
 
 
 class GroupLags(Protocol):

@@ -149,6 +149,8 @@ async def test_the_newest_records_are_those_at_each_partitions_end(log: EventLog
     assert [(record.partition, record.offset) for record in newest] == [(0, 3), (0, 4), (2, 0)]
     assert set(newest) <= set(everything)
     assert len(await log.tail().newest(MANY)) == 6
+    assert {record.partition for record in await log.tail().newest(MANY, [0, 1])} == {0}
+    assert [(record.partition, record.offset) for record in await log.tail().newest(1, [2])] == [(2, 0)]
 
 
 async def test_the_identity_survives_a_restart(log: EventLog) -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ordering.adapters.memory.log import MemorySource
 from ordering.adapters.memory.store import MemoryOrderStore
-from ordering.application.compare_log import StoreBehindLog
+from ordering.application.compare_log import StartCheck, StoreBehindLog
 from ordering.application.failures import Refused
 from ordering.application.messages import (
     Headers,
+    OutgoingRecord,
+    Record,
     Standing,
 )
-from tests.unit.application.log_and_store import SENT_BY_US, World
+from tests.unit.application.log_and_store import OURS, SENT_BY_US, TOPIC, Decoder, World
 from tests.unit.application.runtime import run
 
 
@@ -89,6 +92,56 @@ def test_records_that_are_not_ours_say_nothing(value: bytes, headers: Headers) -
         await world.check()
 
         assert (await world.reconcile()).orders == {}
+
+    run(main())
+
+
+@pytest.mark.parametrize("strangers", [299, 300, 301, 1_199, 1_200, 4_799])
+def test_an_older_store_is_found_out_behind_what_others_have_sent(strangers: int) -> None:
+    """A topic that is shared with busy producers: the newest records of a partition are all theirs, and ours tell."""
+
+    async def main() -> None:
+        world = World()
+        await world.change("a")
+        await world.change("b")
+        await world.publish()
+        backup = copy.deepcopy(world.store)
+        await world.change("a")
+        await world.publish()
+        for number in range(strangers):
+            world.append(b"a", b"%d foreign" % number, ())
+        world.append(b"b", b"1 foreign", ())
+        await world.check()
+        world.restore(backup)
+        with pytest.raises(StoreBehindLog, match="orders a"):
+            await world.check()
+
+    run(main())
+
+
+def test_a_log_of_others_is_looked_at_in_bounded_pieces() -> None:
+    """A service's first start on a topic that others have filled: only so far, and only as long as there is more."""
+
+    async def main() -> None:
+        world = World(partitions=8)
+        for partition, count in enumerate((6_000, 6_000, 6_000, 6_000, 6_000, 1_000, 200, 0)):
+            for number in range(count):
+                world.log.append(OutgoingRecord(TOPIC, partition, b"k", b"%d foreign" % number, (), 1))
+        asked: list[tuple[int, list[int]]] = []
+        source = MemorySource(world.log, "check", lambda: 0)
+
+        class Tail:
+            async def newest(self, each: int, partitions: Collection[int] | None = None) -> Sequence[Record]:
+                asked.append((each, list(partitions or ())))
+                return await source.newest(each, partitions)
+
+        assert await StartCheck(Tail(), Decoder(), world.store, world.observer, OURS)() == []
+        assert asked == [
+            (300, []),
+            (1_200, [0, 1, 2, 3, 4, 5, 6]),
+            (4_800, [0, 1, 2, 3]),
+            (4_800, [4, 5]),
+        ]
 
     run(main())
 

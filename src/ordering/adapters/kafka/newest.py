@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -25,12 +25,13 @@ class KafkaTail:
         """Connects to nothing before the first question."""
         self._connection, self._topic = connection, topic
 
-    async def newest(self, each: int) -> Sequence[Record]:
+    async def newest(self, each: int, partitions: Collection[int] | None = None) -> Sequence[Record]:
         """Raises BrokerUnavailable, within about 20 seconds."""
         inquiries = Inquiries(self._connection, self._topic)
         try:
-            partitions = range((await inquiries.facts()).partitions)
-            begins, ends = await asyncio.gather(inquiries.begins(partitions), inquiries.ends(partitions))
+            count = (await inquiries.facts()).partitions  # asked in any case: it makes the topic known to the client
+            asked = range(count) if partitions is None else partitions
+            begins, ends = await asyncio.gather(inquiries.begins(asked), inquiries.ends(asked))
         finally:
             await inquiries.close()
         begin = {number: max(begins[number], end - each) for number, end in ends.items() if end > begins[number]}

@@ -1,7 +1,7 @@
 """A partitioned event log in memory: the same records, offsets and waits as the durable ones, lost with the process."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from ordering.application.failures import BrokerUnavailable, LogChanged
@@ -171,12 +171,13 @@ class MemorySource:
         self._require_available()
         return {partition: self._log.begins.get(partition, 0) for partition in self._log.ends()}
 
-    async def newest(self, each: int) -> Sequence[Record]:
+    async def newest(self, each: int, partitions: Collection[int] | None = None) -> Sequence[Record]:
         self._require_available()
         begins = self._log.begins
         return [
             record
             for partition, records in enumerate(self._log.partitions)
+            if partitions is None or partition in partitions
             for record in records[max(begins.get(partition, 0), len(records) - each) :]
         ]
 

@@ -7,7 +7,7 @@ file's ``data_version``; nothing of theirs is written here. Nothing is ever dele
 import asyncio
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -290,10 +290,10 @@ class SqliteSource:
         age = max(0.0, self._now() / 1_000_000 - min(oldest) / 1_000) if oldest else 0.0
         return Lag(sum(behind.values()), age)
 
-    async def newest(self, each: int) -> Sequence[Record]:
+    async def newest(self, each: int, partitions: Collection[int] | None = None) -> Sequence[Record]:
         self._open()
         found: list[Record] = []
-        for partition in range(self._partitions):
+        for partition in range(self._partitions) if partitions is None else partitions:
             found += self._records(partition, reversed(self._query(_NEWEST, (partition, each))))
         return found
 
