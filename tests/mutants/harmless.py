@@ -46,7 +46,7 @@ def _(_sound: Sound) -> Sound:
     """The store gives out several unpublished rows of one order."""
 
     async def heads(self: Sound, limit: int, exclude: Collection[str]) -> Sequence[OutboxRow]:
-        passed = {*exclude, *self._parked}
+        passed = {*exclude, *self._stopped()}
         return [OutboxRow(self._journal[ref]) for ref in self._outbox if ref[0] not in passed][:limit]
 
     return heads

@@ -156,7 +156,7 @@ def _(_sound: Sound) -> Sound:
     """Claims rows, not orders: an order's newest unpublished event may be the one."""
 
     async def heads(self: Sound, limit: int, exclude: Collection[str]) -> Sequence[OutboxRow]:
-        newest = {ref[0]: ref for ref in self._outbox if ref[0] not in {*exclude, *self._parked}}
+        newest = {ref[0]: ref for ref in self._outbox if ref[0] not in {*exclude, *self._stopped()}}
         return [OutboxRow(self._journal[ref]) for ref in newest.values()][:limit]
 
     return heads
@@ -286,7 +286,7 @@ def _(_sound: Sound) -> Sound:
 
     async def heads(self: Sound, limit: int, exclude: Collection[str]) -> Sequence[OutboxRow]:
         found: list[OutboxRow] = []
-        passed, skipped = set(exclude), set(self._parked)
+        passed, skipped = set(exclude), set(self._stopped())
         for ref in self._outbox:
             if ref[0] in skipped:
                 skipped.discard(ref[0])
