@@ -25,6 +25,10 @@ _UNPARK: Final = """
 DELETE FROM parked AS p
 WHERE NOT EXISTS (SELECT 1 FROM outbox e WHERE e.aggregate_id = p.aggregate_id AND e.version <= p.version)
 """
+_UNPARK_LATER: Final = """
+DELETE FROM parked AS p
+WHERE EXISTS (SELECT 1 FROM outbox e WHERE e.aggregate_id = p.aggregate_id AND e.version < p.version)
+"""
 _UNMARK: Final = """
 INSERT OR IGNORE INTO outbox (seq, aggregate_id, version)
 SELECT seq, aggregate_id, version FROM journal WHERE seq > ?1 OR seq IN (SELECT seq FROM waited)
@@ -116,8 +120,9 @@ def forget_marks(store: Path, since: Unpublished) -> None:
                 f"events that had waited for long were published and trimmed meanwhile ({missing}), and no copy has "
                 "them: make the backup again"
             )
-        copied.execute(_UNPARK)  # what is held back from now on was not refused
+        copied.execute(_UNPARK)  # the refused event was published after all, and may wait again from now on
         copied.execute(_UNMARK, (last,))
+        copied.execute(_UNPARK_LATER)  # what came before the refused event was taken, and may be missing in the log
         copied.execute("COMMIT")
         copied.pragma("wal_checkpoint", "truncate")
     except Exception as error:
