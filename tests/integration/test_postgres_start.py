@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import asyncpg
 import pytest
@@ -128,6 +129,18 @@ async def test_a_failed_migration_changes_nothing(fresh: str, bare: asyncpg.Conn
     assert await shape(bare) == before
 
 
+async def test_a_migration_does_not_wait_for_a_dump(fresh: str, bare: asyncpg.Connection) -> None:
+    """Meanwhile whoever asks for the table would wait behind it, for hours: the services of the release before."""
+    await migrate.up(fresh, "cart")
+    for go in (partial(migrate.down, to="0001"), migrate.up):
+        async with bare.transaction():
+            await bare.execute("LOCK TABLE ordering_cart.parked IN ACCESS SHARE MODE")  # as a dump has it until its end
+            async with asyncio.timeout(60):
+                with pytest.raises(Refused, match=r"changed nothing: .* \(a dump\?\): run it again"):
+                    await go(fresh, "cart")
+        assert await go(fresh, "cart") == ["0002"]
+
+
 async def test_wrong_calls_are_refused_in_one_line(fresh: str) -> None:
     """Unknown parts and revisions, and a schema that a newer release has migrated further."""
     await migrate.up(fresh, "cart")
@@ -223,6 +236,7 @@ async def test_an_order_store_of_the_first_release_is_migrated(fresh: str, bare:
     await store.mark_published([("c", 1)])
     assert [row.event.aggregate_id for row in await store.waiting(9, parked_only=True)] == ["b", "b", "c"]
     assert await store.retry(None) == 2
+    assert await bare.fetchval("SELECT count(*) FROM ordering_cart.parked") == 0  # the first release counts any row
     await store.close()
     assert await bare.fetchval("SELECT oldest_application FROM ordering_cart.compatibility") == 1
 

@@ -29,6 +29,9 @@ SCHEMAS: Final = {"cart": CART.name, "order": ORDER.name}
 
 _HERE: Final = Path(__file__).with_name("migrations")
 _CONNECT_SECONDS: Final = 5.0
+_LOCK_SECONDS: Final = 2
+"""How long a migration waits for a table. Whoever asks for it meanwhile waits as well, behind the migration: services
+that go on, whose statements have longer than this. But it is longer than PostgreSQL takes to end its own vacuuming."""
 T = TypeVar("T")
 
 
@@ -44,7 +47,7 @@ class Step:
 async def up(url: str, part: str) -> list[str]:
     """Bring a part's schema to the newest revision; the revisions that ran, none if it was there already.
 
-    One transaction, one runner at a time. Raises Refused.
+    One transaction, one runner at a time. Raises Refused, also if somebody keeps a table that it changes.
     """
     before, after = await _run(url, part, lambda config: command.upgrade(config, "head"))
     return [step.revision for step in after if step not in before and step.applied]
@@ -124,6 +127,7 @@ async def _run(url: str, part: str, work: Callable[[Config], None]) -> tuple[lis
         config = _config(part)
         config.attributes["connection"] = connection
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": SCHEMAS[part]})
+        connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"))
         before = _steps(part, connection)
         work(config)
         return before, _steps(part, connection)
@@ -149,7 +153,11 @@ async def _connected(url: str, work: Callable[[Connection], T]) -> T:
         cause = error.orig.__cause__ if error.orig is not None else None
         if isinstance(cause, Exception) and not is_answered(cause):
             raise Refused(_told(cause)) from error
-        raise Refused(f"the migration failed and changed nothing: {cause or error.orig}") from error
+        if isinstance(cause, asyncpg.LockNotAvailableError):
+            reason = "somebody is using a table that it changes (a dump?): run it again when that has ended"
+        else:
+            reason = str(cause or error.orig)
+        raise Refused(f"the migration failed and changed nothing: {reason}") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError) as error:
         raise Refused(_told(error)) from error
 

@@ -29,6 +29,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # First, for who waits for a deleted row would hold what the table's change waits for.
+    op.execute("LOCK TABLE ordering_cart.parked IN ACCESS EXCLUSIVE MODE")
     # What stops nothing any more must not stop anything for a release that does not know why.
     op.execute("""
     DELETE FROM ordering_cart.parked p WHERE NOT EXISTS (
