@@ -210,8 +210,8 @@ async def test_a_read_model_of_the_first_release_is_migrated(fresh: str, bare: a
 
 
 async def test_an_order_store_of_the_first_release_is_migrated(fresh: str, bare: asyncpg.Connection) -> None:
-    """What is parked stays so if something of it waits. The first release may go on: what it parks stops its order
-    until somebody retries it, for it names no event."""
+    """What is parked stays so if something of it waits. The first release may go on: what it parks names no event, and
+    stops its order until somebody retries it, or nothing of it waits when the journal is trimmed."""
     await migrate.up(fresh, "cart")
     made = await shape(bare)
     await migrate.down(fresh, "cart", "0001")
@@ -235,7 +235,13 @@ async def test_an_order_store_of_the_first_release_is_migrated(fresh: str, bare:
     await store.write([write("c"), write("c", 2)])
     await store.mark_published([("c", 1)])
     assert [row.event.aggregate_id for row in await store.waiting(9, parked_only=True)] == ["b", "b", "c"]
-    assert await store.retry(None) == 2
+    await store.mark_published([("c", 2)])
+    assert await store.trim(answers_before=0, journal_before=0, limit=9) == 0
+    await store.write([write("c", 3)])
+    assert [row.event.aggregate_id for row in await store.waiting(9, parked_only=True)] == ["b", "b"]
+    await store.park("c", 3, "too large")
+    await store.mark_published([("c", 3)])
+    assert await store.retry(None) == 1
     assert await bare.fetchval("SELECT count(*) FROM ordering_cart.parked") == 0  # the first release counts any row
     await store.close()
     assert await bare.fetchval("SELECT oldest_application FROM ordering_cart.compatibility") == 1
