@@ -11,7 +11,7 @@ import pytest
 from ordering.application.consume_events import ConsumerLimits, EventConsumer
 from ordering.application.dead_letters import HeldRecords, Released
 from ordering.application.framing import frame, unframe
-from ordering.application.group_commit import GroupCommit
+from ordering.application.group_commit import CommitLimits, GroupCommit
 from ordering.application.messages import (
     Acked,
     Conflict,
@@ -30,12 +30,13 @@ from ordering.application.partitioning import partition_of
 from ordering.application.relay_limits import RelayLimits
 from ordering.application.relay_outbox import OutboxRelay
 from ordering.application.waiters import Waiters
-from tests.services.databases import Databases, databases
+from tests.services.databases import Databases, databases, unhurried
 from tests.simulation.places import PLACES, OnPostgres, Place
 from tests.unit.application.runtime import RecordingObserver, VirtualLoop
 
-__all__ = ["databases"]
+__all__ = ["databases", "unhurried"]
 
+PATIENCE = 120.0
 TOPIC, SCHEMA, SCHEMA_ID = "stock-events", "stock-events-value/v1", 42
 
 
@@ -98,7 +99,8 @@ class Warehouse:
             place.store, place.publisher, StockSchemas(), place.store, self.gate, place.runtime, observer,
             TOPIC, SCHEMA, limits,
         )  # fmt: skip
-        self.commit = GroupCommit(place.store, place.runtime, observer, self.relay.offer)
+        patient = CommitLimits(wait_seconds=PATIENCE, resolve_seconds=PATIENCE)
+        self.commit = GroupCommit(place.store, place.runtime, observer, self.relay.offer, patient)
         self.held = HeldRecords(place.views, StockDecoder(), place.runtime, TOPIC)
         self.consumer = EventConsumer(
             place.source, StockDecoder(), place.views, self.held, self.waiters, place.runtime, observer, TOPIC,
@@ -120,7 +122,8 @@ class Warehouse:
     async def seen(self, article: str, version: int, held: int = 0) -> Stock:
         """The toy's only query: the article at that version."""
         with self.waiters.waiting(article) as waiter:
-            for _ in range(100):
+            given_up = self.runtime.monotonic() + PATIENCE
+            while self.runtime.monotonic() < given_up:
                 row = await self.place.views.get(article)
                 if row is not None and row.version >= version and row.held == held:
                     assert row.encoded is not None
@@ -174,7 +177,7 @@ async def test_a_command_ends_up_in_the_view(warehouse: Warehouse) -> None:
     assert await warehouse.seen("nut", 1) == Stock("nut", 1, 1)
     stats = await warehouse.place.views.stats()
     assert (stats.total, dict(stats.by_label), stats.counters["applied"]) == (2, {"low": 2}, 4)
-    assert await warehouse.relay.drain(5)
+    assert await warehouse.relay.drain(PATIENCE)
     assert (await warehouse.place.store.summary()).unpublished == 0
 
 

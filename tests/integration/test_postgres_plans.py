@@ -10,9 +10,9 @@ import pytest
 from ordering.adapters.postgres.connections import _SETTINGS
 from ordering.adapters.postgres.standings import _STATES
 from ordering.adapters.postgres.store import PostgresOrderStore
-from tests.services.databases import Databases, databases
+from tests.services.databases import Databases, databases, unhurried
 
-__all__ = ["databases"]
+__all__ = ["databases", "unhurried"]
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 

@@ -14,11 +14,11 @@ from ordering.application.errors import StoreUnavailable
 from ordering.application.failures import Refused
 from ordering.application.messages import Stored
 from tests.contract.order_store.samples import write
-from tests.services.databases import Databases, databases
+from tests.services.databases import Databases, databases, unhurried
 from tests.services.postgres import Postgres
 from tests.services.processes import HOST, free_ports
 
-__all__ = ["databases"]
+__all__ = ["databases", "unhurried"]
 
 pytestmark = pytest.mark.process
 

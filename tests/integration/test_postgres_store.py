@@ -14,11 +14,11 @@ from ordering.adapters.postgres.writes import store as store_batch
 from ordering.application.errors import CommitAmbiguous, StoreUnavailable
 from ordering.application.messages import Conflict, Outcome, Stored, Write
 from tests.contract.order_store.samples import state, write
-from tests.services.databases import Databases, databases
+from tests.services.databases import Databases, databases, give_time, unhurried
 from tests.services.processes import HOST
 from tests.services.proxy import Direction, Passing, Proxy, when
 
-__all__ = ["databases"]
+__all__ = ["databases", "unhurried"]
 
 pytestmark = pytest.mark.process
 
@@ -363,17 +363,21 @@ async def test_a_cancelled_caller_leaves_a_usable_store(
 
 
 @pytest.mark.slow
-async def test_a_server_that_answers_nothing_holds_nobody_for_ever(far: tuple[Proxy, PostgresOrderStore]) -> None:
+async def test_a_server_that_answers_nothing_holds_nobody_for_ever(
+    far: tuple[Proxy, PostgresOrderStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A read is refused, a write is ambiguous, a new connection is given up sooner; then everything is as before."""
     proxy, store = far
     await store.write([write("a")])
     assert await store.get("a") is not None
+    monkeypatch.undo()  # our own limits
     proxy.black_hole()
     async with asyncio.timeout(PATIENCE):
         results = await asyncio.gather(store.get("a"), store.write([write("b")]), return_exceptions=True)
         assert [type(result) for result in results] == [StoreUnavailable, CommitAmbiguous]
         with pytest.raises(StoreUnavailable, match="does not answer"):
             await store.write([write("b")])
+    give_time(monkeypatch)
     proxy.restore()
     outcomes: list[Outcome] = list(await store.write([write("b"), write("a", event_id="x")]))
     assert outcomes == [Stored(True), Conflict(1)]

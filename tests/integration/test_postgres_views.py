@@ -11,11 +11,11 @@ from ordering.adapters.postgres.views import PostgresViews
 from ordering.application.failures import CommitAmbiguous, Refused, StalePosition, StoreUnavailable, WriteRejected
 from ordering.application.messages import LogIdentity
 from tests.contract.read_model.samples import TOPIC, changes, letter, row, unknown
-from tests.services.databases import Databases, databases
+from tests.services.databases import Databases, databases, unhurried
 from tests.services.processes import HOST
 from tests.services.proxy import Direction, Proxy, when
 
-__all__ = ["databases"]
+__all__ = ["databases", "unhurried"]
 
 pytestmark = pytest.mark.process
 

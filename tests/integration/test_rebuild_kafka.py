@@ -26,13 +26,13 @@ from ordering.application.generations import Difference, Progress
 from ordering.application.messages import Acked, OutgoingRecord
 from ordering.application.rebuild import Rebuild, RebuildLimits, Wishes
 from ordering.application.waiters import Waiters
-from tests.services.databases import Databases, databases
+from tests.services.databases import Databases, databases, unhurried
 from tests.services.fixtures import GivenKafka
 from tests.services.kafka import Kafka
 from tests.services.topics import Topics
 from tests.unit.application.runtime import RecordingObserver
 
-__all__ = ["databases"]
+__all__ = ["databases", "unhurried"]
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 

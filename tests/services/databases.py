@@ -1,7 +1,7 @@
 """One migrated PostgreSQL database for all tests of a run, emptied for each.
 
 A conftest or test module that wants it imports the fixture ``databases``; the server starts with the first test that
-asks for an address.
+asks for an address. One that imports ``unhurried`` as well has its tests give the server all the time it needs.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from ordering.adapters.postgres import migrate
+from ordering.adapters.postgres import connections, lease, migrate, news
 from tests.services.fixtures import given_postgres, made
 from tests.services.postgres import Postgres
 from tests.services.surroundings import composed
 
+PATIENCE = 120.0
 _EMPTY = """
 DELETE FROM ordering_cart.orders; DELETE FROM ordering_cart.journal; DELETE FROM ordering_cart.outbox;
 DELETE FROM ordering_cart.parked; DELETE FROM ordering_cart.answers; DELETE FROM ordering_cart.topics;
@@ -84,3 +85,22 @@ def databases() -> Iterator[Databases]:
     """The databases of this run."""
     yield _shared
     _shared.stop()
+
+
+def give_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process wait long for a server, and a server for it: what a loaded machine delays is no outage.
+    ``monkeypatch.undo()`` brings the product's own limits back, to which a test may put a server that is away."""
+    for module, name in (
+        (connections, "_CONNECT_SECONDS"), (connections, "_SILENCE_SECONDS"), (migrate, "_CONNECT_SECONDS"),
+        (news, "_SILENCE_SECONDS"), (lease, "_NUDGE_SECONDS"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, PATIENCE)
+    monkeypatch.setitem(connections.Database.run.__kwdefaults__, "seconds", PATIENCE)
+    for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        monkeypatch.setitem(connections._SETTINGS, name, f"{PATIENCE:g}s")
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test that sees this takes a machine that stands still for a moment for a server that does not answer."""
+    give_time(monkeypatch)

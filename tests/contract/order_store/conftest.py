@@ -19,12 +19,12 @@ from ordering.application.ports import (
     RepublishableStore,
     StandingStore,
 )
-from tests.services.databases import Databases, databases
+from tests.services.databases import Databases, databases, unhurried
 from tests.simulation.outside import Node, Outside
 from tests.simulation.sim_store import SimStore
 from tests.simulation.weather import STILL
 
-__all__ = ["databases"]
+__all__ = ["databases", "unhurried"]
 
 
 class OrderStore(

@@ -12,12 +12,12 @@ from ordering.adapters.memory.views import MemoryViews
 from ordering.adapters.postgres.views import PostgresViews
 from ordering.adapters.sqlite.views import SqliteViews
 from ordering.application.ports import DeadLetters, Generations, OrderViews, ProjectionStore
-from tests.services.databases import Databases, databases
+from tests.services.databases import Databases, databases, unhurried
 from tests.simulation.outside import Node, Outside
 from tests.simulation.sim_views import SimViews
 from tests.simulation.weather import STILL
 
-__all__ = ["databases"]
+__all__ = ["databases", "unhurried"]
 
 KINDS = ["memory", "simulated", "sqlite", pytest.param("postgres", marks=pytest.mark.process)]
 

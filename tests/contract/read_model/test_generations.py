@@ -18,9 +18,10 @@ PATIENCE = 120.0
 
 
 @pytest.fixture
-async def generations(model: ReadModel) -> Generations:
-    """Those of the process that rebuilds, beside the one that consumes."""
+async def generations(model: ReadModel, monkeypatch: pytest.MonkeyPatch) -> Generations:
+    """Those of the process that rebuilds, beside the one that consumes; its flips may take their time."""
     one = model.beside().generations()
+    monkeypatch.setattr(f"{type(one).__module__}.FLIP_SECONDS", PATIENCE)
     assert await one.claim() is None
     return one
 
@@ -218,11 +219,8 @@ async def test_a_flip_holds_consumers_up_for_a_bounded_time(
     await views.commit(changes(row("a"), positions={0: (0, 1)}))
 
 
-async def test_a_consumer_that_never_rests_is_flipped_under(
-    views: Views, generations: Generations, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_consumer_that_never_rests_is_flipped_under(views: Views, generations: Generations) -> None:
     """Each event is applied once, by whichever generation is live, and readers never see a position go back."""
-    monkeypatch.setattr(f"{type(generations).__module__}.FLIP_SECONDS", PATIENCE)  # however slow this machine is
     events, flips = 120, 3
     reached: list[int] = []
     turns = [(turn * events // (flips + 1), asyncio.Event()) for turn in range(flips)]
