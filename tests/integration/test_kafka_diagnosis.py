@@ -14,6 +14,7 @@ from ordering.adapters.kafka.connection import KafkaConnection
 from ordering.adapters.kafka.diagnosis import Diagnosis, certificate_verdict
 from tests.services.certificates import Authority
 from tests.services.processes import HOST
+from tests.services.unhurried import give_brokers_time
 
 pytestmark = pytest.mark.process
 
@@ -69,6 +70,12 @@ def test_a_hang_up_tells_something_only_before_the_first_answer(caplog: pytest.L
     assert not caplog.records
     diagnosis.log(logging.ERROR, "ODD [%s] %s", "c", "something else")
     assert [record.getMessage() for record in caplog.records] == ["ODD [c] something else"]
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handshake takes as long as this machine needs for it."""
+    give_brokers_time(monkeypatch)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from ordering.application.messages import Lag
 from tests.services.fixtures import GivenKafka
 from tests.services.kafka import Kafka
 from tests.services.topics import Topics
+from tests.services.unhurried import give_brokers_time
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -44,8 +45,9 @@ def topic(bootstrap: str) -> Iterator[str]:
 
 
 @pytest.fixture
-async def lag(bootstrap: str, topic: str) -> AsyncIterator[KafkaGroupLag]:
-    """Of three groups."""
+async def lag(bootstrap: str, topic: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaGroupLag]:
+    """Of three groups, on a broker that may take its time."""
+    give_brokers_time(monkeypatch)
     groups = [f"{topic}-{name}" for name in ("ours", "billing", "stock")]
     made = KafkaGroupLag(KafkaConnection(bootstrap), groups, topic, lambda: NOW * 1_000_000)
     yield made

@@ -10,6 +10,7 @@ from ordering.application.failures import BrokerUnavailable, Refused
 from tests.services.fixtures import GivenKafka
 from tests.services.kafka import Kafka
 from tests.services.topics import Topics
+from tests.services.unhurried import give_brokers_time
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -17,8 +18,9 @@ TOPIC = "ensured-events"
 
 
 @pytest.fixture
-def broker(kafka: Kafka | GivenKafka) -> Iterator[Topics]:
-    """A real broker without the topic."""
+def broker(kafka: Kafka | GivenKafka, monkeypatch: pytest.MonkeyPatch) -> Iterator[Topics]:
+    """A real broker without the topic, which may take its time."""
+    give_brokers_time(monkeypatch)
     found = Topics(kafka.bootstrap)
     found.delete(TOPIC)
     yield found

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.running import until
 from tests.services.processes import HOST, free_ports, listening
 from tests.services.proxy import Direction, Passing, Proxy, after, when
 
@@ -194,6 +195,7 @@ def test_a_black_hole_accepts_swallows_and_never_answers(proxy: Proxy, echo: Ech
         assert ask(old, b"before") == b"before"
         proxy.black_hole()
         with client(proxy) as new:
+            until(lambda: proxy.connections == 2, "it has accepted the new one")
             for connection in (old, new):
                 connection.sendall(b"lost")
                 connection.settimeout(0.2)

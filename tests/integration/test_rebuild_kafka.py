@@ -30,13 +30,13 @@ from tests.services.databases import Databases, databases, unhurried
 from tests.services.fixtures import GivenKafka
 from tests.services.kafka import Kafka
 from tests.services.topics import Topics
+from tests.services.unhurried import LONG_SESSION, PATIENCE, give_brokers_time
 from tests.unit.application.runtime import RecordingObserver
 
 __all__ = ["databases", "unhurried"]
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
-PATIENCE = 120.0
 BEFORE, MEANWHILE = 2_000, 1_000
 DECODER = OrderEventDecoder(BuiltInRegistry(), OrderCodec())
 RUNTIME = SystemRuntime()
@@ -72,7 +72,7 @@ class Cluster:
 
     @property
     def connection(self) -> KafkaConnection:
-        return KafkaConnection(self.bootstrap, {"fetch.wait.max.ms": "10"})
+        return KafkaConnection(self.bootstrap, {"fetch.wait.max.ms": "10", **LONG_SESSION})
 
     def views(self) -> PostgresViews:
         """Another instance's read model."""
@@ -113,8 +113,11 @@ class Cluster:
 
 
 @pytest.fixture
-async def cluster(kafka: Kafka | GivenKafka, databases: Databases, topic: str) -> AsyncIterator[Cluster]:
+async def cluster(
+    kafka: Kafka | GivenKafka, databases: Databases, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Cluster]:
     """Two consumers at work."""
+    give_brokers_time(monkeypatch)
     async with AsyncExitStack() as exits:
         found = Cluster(kafka.bootstrap, topic, databases.empty(), exits)
         found.consume()

@@ -8,7 +8,6 @@ from typing import Protocol
 
 import pytest
 
-from ordering.adapters.kafka import publisher as kafka_publisher
 from ordering.adapters.kafka.connection import KafkaConnection
 from ordering.adapters.kafka.newest import KafkaTail
 from ordering.adapters.kafka.publisher import KafkaPublisher
@@ -22,6 +21,7 @@ from tests.services.fixtures import GivenKafka
 from tests.services.kafka import Kafka
 from tests.services.mock_cluster import MockCluster
 from tests.services.topics import Topics
+from tests.services.unhurried import LONG_SESSION, PATIENCE, give_brokers_time
 from tests.simulation.group import Group
 from tests.simulation.outside import Node, Outside
 from tests.simulation.sim_log import SimPublisher, SimSource
@@ -150,19 +150,24 @@ class Broker(Protocol):
     def recreate_topic(self, topic: str, partitions: int) -> None:
         """Make the topic, empty; one of this name that exists goes first."""
 
+    def set_session(self, group: str, seconds: float) -> None:
+        """How long the place of a group's silent member is kept, under the protocol of KIP-848."""
+
 
 class InKafka:
     """A topic on a broker, read in one of the ways there are."""
 
     def __init__(self, broker: Broker, read: "Callable[[KafkaConnection, str], KafkaSource | KafkaReader]") -> None:
         self._broker, self._read = broker, read
-        self._connection = KafkaConnection(broker.bootstrap, {"fetch.wait.max.ms": "10"})
+        self._connection = KafkaConnection(broker.bootstrap, {"fetch.wait.max.ms": "10", **LONG_SESSION})
         self._sources: list[Settled] = []
         self._broker.recreate_topic(TOPIC, PARTITIONS)
         self.publisher = KafkaPublisher(self._connection, TOPIC)
 
     def source(self) -> WholeLog:
-        self._sources.append(Settled(self._read(self._connection, f"tests-{id(self)}-{len(self._sources)}")))
+        group = f"tests-{id(self)}-{len(self._sources)}"
+        self._broker.set_session(group, 60.0)
+        self._sources.append(Settled(self._read(self._connection, group)))
         return self._sources[-1]
 
     def tail(self) -> LogTail:
@@ -190,9 +195,6 @@ class InKafka:
         for source in self._sources:
             await source.close()
         await self.publisher.close()
-
-
-PATIENCE = 60.0
 
 
 class Settled:
@@ -282,7 +284,7 @@ async def log(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[EventLog]:
     """An empty topic of three partitions, on a machine that may take its time: no broker is away here."""
-    monkeypatch.setattr(kafka_publisher, "PROBE_SECONDS", PATIENCE)
+    give_brokers_time(monkeypatch)
     under_test: EventLog
     if request.param == "memory":
         under_test = InMemory()
