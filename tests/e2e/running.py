@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from tests.services.surroundings import OURS
 PATIENT = {"ORDERING_ADMISSION_SECONDS": "600", "ORDERING_REQUEST_SECONDS": "600"}
 PATIENCE = 120.0
 """Generous: a loaded machine is no failure."""
+TOO_SLOW = re.compile("does not answer in time|the database does not answer|the connection to the database broke")
+"""What a command says that had to give up before it could do anything."""
 
 
 def environment(data: Path, **settings: str) -> dict[str, str]:
@@ -41,6 +43,22 @@ def command(*arguments: str, env: dict[str, str], seconds: float = PATIENCE) -> 
         timeout=seconds,
         check=False,
     )
+
+
+def carried_out(*arguments: str, env: Mapping[str, str]) -> str:
+    """Run a command until it succeeds, and return what it printed; AssertionError with all of it if it fails.
+
+    A part that has just come up, or stands still with its machine, may need more than the seconds that a command has
+    for it, which then says so: it is run again, so it must be one that may be.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        ended = command(*arguments, env=dict(env))
+        slow = TOO_SLOW.search(ended.stderr) is not None and time.monotonic() < deadline
+        if ended.returncode == 0 or not slow:
+            break
+    assert ended.returncode == 0, f"ordering {' '.join(arguments)} ended with {ended.returncode}:\n{ended.stderr}"
+    return ended.stdout
 
 
 def until(holds: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:

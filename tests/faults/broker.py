@@ -27,6 +27,7 @@ DRAINED_SECONDS = 30.0
 UNREACHABLE = ("no broker can be reached", "the broker does not answer in time")
 
 _LAST = "SELECT coalesce(max(seq), 0) FROM ordering_cart.outbox"
+_ALL = "SELECT count(*) FROM ordering_cart.outbox"
 _WAITING = "SELECT count(*) FROM ordering_cart.outbox WHERE seq <= $1"
 
 
@@ -59,7 +60,7 @@ def kill_reject(parts: Parts, *, rounds: int, down: float) -> Outcome:
 
 
 async def _kill_reject(parts: Parts, rounds: int, down: float) -> Outcome:
-    with repaired(parts.kafka), parts.trial("broker-kill-reject", BROKER_OUTAGE="reject") as trial:
+    with repaired(parts.kafka), parts.trial("broker-kill-reject", BROKER_OUTAGE="reject", **PATIENT) as trial:
         cart, times = trial.cluster.cart(), _Times()
         trial.cluster.order()
         async with load.load(cart.url, trial.ledger, "K"), Watch(cart.url, trial.ledger, "W") as watch:
@@ -83,7 +84,7 @@ async def _black_hole(parts: Parts, rounds: int, down: float) -> Outcome:
     kafka = parts.kafka
     with (
         Proxy(kafka.proxied, port=kafka.proxy_port) as proxy,
-        parts.trial("broker-black-hole", BROKER_OUTAGE="reject") as trial,
+        parts.trial("broker-black-hole", BROKER_OUTAGE="reject", **PATIENT) as trial,
     ):
         cart, times = trial.cluster.cart(KAFKA_BOOTSTRAP_SERVERS=kafka.behind_proxy), _Times()
         trial.cluster.order()
@@ -141,11 +142,10 @@ async def _kill_accept(parts: Parts, rounds: int, down: float) -> Outcome:
                 await watch.steadily(201, STEADY)
                 killed = time.monotonic()
                 await asyncio.to_thread(parts.kafka.kill)
-                await asyncio.sleep(killed + down - time.monotonic())  # how long the fault lasts is the input
+                await asyncio.sleep(max(0.0, killed + down - time.monotonic()))  # the fault's length is the input
+                waiting.append(await _backlog(trial))
                 await asyncio.to_thread(parts.kafka.start)
-                backlog, seconds = await _drained(trial)
-                waiting.append(backlog)
-                drained.append(seconds)
+                drained.append(await _drained(trial))
         findings = await trial.settled()
         others = sum(count for status, count in trial.statuses().items() if status not in {200, 201})
         return Outcome(
@@ -160,17 +160,26 @@ async def _kill_accept(parts: Parts, rounds: int, down: float) -> Outcome:
         )
 
 
-async def _drained(trial: Trial) -> tuple[int, float]:
-    """How many events wait for the broker now, and the seconds until the last of these is published."""
+async def _backlog(trial: Trial) -> int:
+    """How many events wait for the broker, which is away; none if after a long time there are none."""
+    connection, deadline = await asyncpg.connect(trial.cluster.database), time.monotonic() + PATIENCE
+    try:
+        while not (waiting := await connection.fetchval(_ALL)) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        return int(waiting)
+    finally:
+        await connection.close()
+
+
+async def _drained(trial: Trial) -> float:
+    """The seconds until the last of the events that wait now is published."""
     connection, began = await asyncpg.connect(trial.cluster.database), time.monotonic()
     try:
         last = await connection.fetchval(_LAST)
-        backlog = left = await connection.fetchval(_WAITING, last)
-        while left:
-            assert time.monotonic() < began + 2 * PATIENCE, f"{left} of {backlog} events still wait for the broker"
+        while left := await connection.fetchval(_WAITING, last):
+            assert time.monotonic() < began + 2 * PATIENCE, f"{left} events still wait for the broker"
             await asyncio.sleep(0.05)
-            left = await connection.fetchval(_WAITING, last)
-        return backlog, time.monotonic() - began
+        return time.monotonic() - began
     finally:
         await connection.close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 import urllib.error
@@ -14,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.e2e.running import carried_out
 from tests.services.processes import Process, free_ports
 from tests.services.surroundings import OURS
 
@@ -21,6 +21,8 @@ PATIENCE = 120.0
 """Seconds until something that must happen counts as not happening: generous, a loaded machine is no failure."""
 PATIENT = {"ORDERING_ADMISSION_SECONDS": "600"}
 """For scenarios in which nobody may be refused: not because this machine, or its disk, is slow either."""
+ACCEPTING = {**PATIENT, "BROKER_OUTAGE": "accept"}
+"""The same where no broker is away: an event that has waited for five seconds closes no door."""
 UNCOMPILED = "PYTHONDONTWRITEBYTECODE"
 """With it a source tree is compiled anew at every start, a third of it; what people install is compiled once."""
 
@@ -28,14 +30,6 @@ UNCOMPILED = "PYTHONDONTWRITEBYTECODE"
 def environment(**settings: str) -> dict[str, str]:
     """The environment of this process without any settings of ours, and these."""
     return {name: value for name, value in os.environ.items() if not name.startswith((*OURS, UNCOMPILED))} | settings
-
-
-def ordering(*arguments: str, env: Mapping[str, str]) -> str:
-    """Run one command to its end; what it printed. AssertionError with all of it if it fails."""
-    command = [sys.executable, "-m", "ordering", *arguments]
-    done = subprocess.run(command, env=dict(env), capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.returncode == 0, f"ordering {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}"
-    return done.stdout
 
 
 class Instance:
@@ -175,15 +169,15 @@ class Cluster:
     def prepare(self, partitions: int = 3, *, topic: bool = True) -> Cluster:
         """Tables, topic and schemas, by the commands that people use; without the topic if it shall be missing."""
         if self.database is not None:
-            ordering("migrate", "up", env=self.env)
+            carried_out("migrate", "up", env=self.env)
         if topic:
             self.ensure_topic(partitions)
-        ordering("schemas", "register", env=self.env)
+        carried_out("schemas", "register", env=self.env)
         return self
 
     def ensure_topic(self, partitions: int = 3) -> None:
         """Make the topic by the command that people use."""
-        ordering("topics", "ensure", env={**self.env, "ORDERING_PARTITIONS": str(partitions)})
+        carried_out("topics", "ensure", env={**self.env, "ORDERING_PARTITIONS": str(partitions)})
 
     def cart(self, *, start: bool = True, **settings: str) -> Instance:
         """Another cart service."""

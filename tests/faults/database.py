@@ -19,7 +19,7 @@ from ordering.application.commands import ChangeRecorder, Context
 from ordering.domain.generation import draft_of
 from ordering.domain.inputs import NumItemsInput
 from ordering.domain.order import Order
-from tests.faults.cluster import PATIENCE, PATIENT, Cluster
+from tests.faults.cluster import ACCEPTING, PATIENCE, Cluster
 from tests.faults.cutting import Cutter, Step, steps, through
 from tests.faults.load import SEED, details, load, place, until_ready
 from tests.faults.outcome import Limit, Outcome, none, worst
@@ -127,7 +127,7 @@ def low_id(parts: Parts, *, orders: int) -> Outcome:
 
 
 async def _low_id(parts: Parts, orders: int) -> Outcome:
-    with parts.trial("low-id", **PATIENT) as trial:
+    with parts.trial("low-id", **ACCEPTING) as trial:
         database = trial.cluster.database
         assert database is not None
         cart = await asyncio.to_thread(trial.cluster.cart)

@@ -13,7 +13,7 @@ import attrs
 import httpx
 
 from tests.e2e.crash_clients import Ledger
-from tests.faults.cluster import PATIENCE, PATIENT, Instance
+from tests.faults.cluster import ACCEPTING, PATIENCE, Instance
 from tests.faults.cutting import Cutter, Step, through
 from tests.faults.load import load, until_ready
 from tests.faults.outcome import Limit, Outcome, none
@@ -156,7 +156,7 @@ def seen_from_elsewhere(parts: Parts, *, orders: int) -> Outcome:
 
 
 async def _seen_from_elsewhere(parts: Parts, orders: int) -> Outcome:
-    with parts.trial("seen-from-elsewhere", **PATIENT) as trial:
+    with parts.trial("seen-from-elsewhere", **ACCEPTING) as trial:
         pair = await _pair(trial)
         order = await asyncio.to_thread(trial.cluster.order)
         times = {

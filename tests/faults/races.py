@@ -11,7 +11,7 @@ import attrs
 import httpx
 
 from tests.e2e.crash_clients import Ledger
-from tests.faults.cluster import PATIENCE, PATIENT
+from tests.faults.cluster import ACCEPTING, PATIENCE
 from tests.faults.outcome import Outcome, none
 from tests.faults.parts import Parts
 
@@ -98,7 +98,7 @@ def two_instances_race(parts: Parts, *, orders: int) -> Outcome:
 
 
 async def _two_instances_race(parts: Parts, orders: int) -> Outcome:
-    with parts.trial("two-instances-race", **PATIENT) as trial:
+    with parts.trial("two-instances-race", **ACCEPTING) as trial:
         carts = [await asyncio.to_thread(trial.cluster.cart) for _ in range(2)]
         await asyncio.to_thread(trial.cluster.order)
         urls = (carts[0].url, carts[1].url)

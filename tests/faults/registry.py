@@ -154,7 +154,7 @@ def unknown_then_known(parts: Parts, *, orders: int) -> Outcome:
 
 
 async def _unknown_then_known(parts: Parts, orders: int) -> Outcome:
-    with parts.trial("unknown-schema-then-known", BROKER_OUTAGE="reject") as trial:
+    with parts.trial("unknown-schema-then-known", BROKER_OUTAGE="reject", **PATIENT) as trial:
         cart, order = trial.cluster.cart(), trial.cluster.order()
         strangers = [f"stranger-{number}" for number in range(orders)]
         async with httpx.AsyncClient(base_url=parts.registry.url, timeout=PATIENCE) as registry:

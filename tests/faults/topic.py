@@ -14,7 +14,8 @@ import fastavro
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from tests.e2e.crash_checker import SCHEMA
-from tests.faults.cluster import PATIENCE, Instance, ordering
+from tests.e2e.running import carried_out
+from tests.faults.cluster import PATIENCE, Instance
 from tests.faults.load import details, load, place, until_not_ready, until_ready
 from tests.faults.outcome import Limit, Outcome, none
 from tests.faults.parts import Parts, Trial
@@ -214,7 +215,7 @@ async def _trimmed(parts: Parts, events: int) -> Outcome:
         assert await place(cart, trial.ledger, "after") == 201
         missed = (await details(order, "after")).status_code != 200
         tail = ("tail", "--from-beginning", "--no-follow", "--order", "after")
-        told = await asyncio.to_thread(ordering, *tail, env=trial.cluster.env)
+        told = await asyncio.to_thread(carried_out, *tail, env=trial.cluster.env)
         alarms = order.said("consumer.halted")
         await asyncio.to_thread(order.stop)
         async with load(cart.url, trial.ledger, "T"):

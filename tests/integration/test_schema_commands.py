@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ordering.adapters.avro.registry_api import RegistryApi
 from ordering.entrypoints.cli import main
 from tests.services.registry_stub import RegistryStub
 from tests.unit.adapters.avro.samples import INHERITED
@@ -17,7 +18,8 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RegistryStub]:
-    """A stand-in that the settings name, with its account."""
+    """A stand-in that the settings name, with its account, and that may take its time."""
+    monkeypatch.setitem(RegistryApi.__init__.__kwdefaults__, "timeout_seconds", 120.0)
     running = RegistryStub(user=USER, password=PASSWORD, first_id=7)
     monkeypatch.chdir(tmp_path)
     for name, value in {

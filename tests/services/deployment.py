@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.e2e.running import PATIENCE, environment
+from tests.e2e.running import carried_out, environment
 from tests.services.fixtures import real
 from tests.services.kafka import Kafka
 from tests.services.postgres import Postgres
@@ -22,15 +20,7 @@ def set_up(settings: Mapping[str, str]) -> None:
     """Tables, topic and schemas, by the commands that people use."""
     with TemporaryDirectory() as folder:
         for step in STEPS:
-            done = subprocess.run(
-                [sys.executable, "-m", "ordering", *step],
-                env=environment(Path(folder), **settings),
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE,
-                check=False,
-            )
-            assert done.returncode == 0, f"ordering {' '.join(step)} ended with {done.returncode}:\n{done.stderr}"
+            carried_out(*step, env=environment(Path(folder), **settings))
 
 
 @contextmanager
