@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from tests.e2e.running import carried_out, environment
 from tests.services.fixtures import real
-from tests.services.kafka import Kafka
+from tests.services.kafka import UNFENCED, Kafka
 from tests.services.postgres import Postgres
 from tests.services.registry import Registry
 
@@ -26,7 +26,7 @@ def set_up(settings: Mapping[str, str]) -> None:
 @contextmanager
 def deployed() -> Iterator[Mapping[str, str]]:
     """The settings of a cluster of one's own, whose topic has the default name; skips or fails where it cannot run."""
-    with real(Kafka) as kafka, real(Registry) as registry, real(Postgres) as postgres:
+    with real(lambda: Kafka(extra=UNFENCED)) as kafka, real(Registry) as registry, real(Postgres) as postgres:
         settings = {
             "ORDERING_MODE": "cluster",
             "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import attrs
 import pytest
 
-from tests.services.kafka import Kafka
+from tests.services.kafka import UNFENCED, Kafka
 from tests.services.part import Part
 from tests.services.postgres import Postgres
 from tests.services.processes import Missing
@@ -103,7 +103,7 @@ def kafka() -> Iterator[Kafka | GivenKafka]:
     if composed():
         yield GivenKafka(os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092"))
         return
-    with real(Kafka) as started:
+    with real(lambda: Kafka(extra=UNFENCED)) as started:
         yield started
 
 

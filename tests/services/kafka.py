@@ -48,6 +48,10 @@ _SETTINGS = {
 }
 
 
+UNFENCED = {"broker.session.timeout.ms": "60000"}
+"""Lines of server.properties for a node that nobody kills: it leads its partitions on however long it stands still."""
+
+
 class Kafka(Part):
     """One Kafka node.
 

@@ -18,7 +18,7 @@ import attrs
 from tests.e2e.running import TOO_SLOW, until
 from tests.faults.cluster import PATIENCE, Cluster, Instance
 from tests.services.certificates import Authority
-from tests.services.kafka import Kafka
+from tests.services.kafka import UNFENCED, Kafka
 from tests.services.postgres import Postgres
 from tests.services.processes import HOST
 from tests.services.proxy import Direction, Passing
@@ -57,7 +57,7 @@ def secured_kafka(authority: Authority, folder: Path) -> Kafka:
         "otherhost": _key_store(folder / "other.pem", authority, authority.issue("other", "broker.example")),
         "expired": _key_store(folder / "expired.pem", authority, authority.issue("expired", HOST, expired=True)),
     }
-    extra: dict[str, str] = {}
+    extra: dict[str, str] = dict(UNFENCED)
     for name in (listener.lower() for listener in LISTENERS):
         extra |= {
             f"listener.name.{name}.ssl.keystore.type": "PEM",
