@@ -45,18 +45,21 @@ def command(*arguments: str, env: dict[str, str], seconds: float = PATIENCE) -> 
     )
 
 
-def carried_out(*arguments: str, env: Mapping[str, str]) -> str:
-    """Run a command until it succeeds, and return what it printed; AssertionError with all of it if it fails.
+def patiently(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command until no part has needed more than the seconds that the command has for it.
 
-    A part that has just come up, or stands still with its machine, may need more than the seconds that a command has
-    for it, which then says so: it is run again, so it must be one that may be.
+    One that has just come up, or stands still with its machine, may; so it must be a command that may be run again.
     """
     deadline = time.monotonic() + PATIENCE
     while True:
         ended = command(*arguments, env=dict(env))
-        slow = TOO_SLOW.search(ended.stderr) is not None and time.monotonic() < deadline
-        if ended.returncode == 0 or not slow:
-            break
+        if TOO_SLOW.search(ended.stdout + ended.stderr) is None or time.monotonic() > deadline:
+            return ended
+
+
+def carried_out(*arguments: str, env: Mapping[str, str]) -> str:
+    """The same for one that has to succeed; what it printed. AssertionError with all of it if it fails."""
+    ended = patiently(*arguments, env=env)
     assert ended.returncode == 0, f"ordering {' '.join(arguments)} ended with {ended.returncode}:\n{ended.stderr}"
     return ended.stdout
 

@@ -4,36 +4,29 @@ from __future__ import annotations
 
 import json
 import socket
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
-from tests.e2e.running import PATIENCE, TOO_SLOW, carried_out, command, environment, running
+from tests.e2e.running import carried_out, command, environment, patiently, running
 from tests.services.deployment import deployed
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
-def doctor(*options: str, env: Mapping[str, str]) -> tuple[int, dict[str, list[tuple[str, str]]]]:
+def doctor(
+    *options: str, env: Mapping[str, str], run: Callable[..., CompletedProcess[str]] = command
+) -> tuple[int, dict[str, list[tuple[str, str]]]]:
     """Exit status, and per check its levels and messages."""
-    ended = command("doctor", "--json", *options, env=dict(env))
+    ended = run("doctor", "--json", *options, env=dict(env))
     assert ended.stderr == ""
     found: dict[str, list[tuple[str, str]]] = {}
     for line in ended.stdout.splitlines():
         finding = json.loads(line)
         found.setdefault(finding["check"], []).append((finding["level"], finding["message"]))
     return ended.returncode, found
-
-
-def well_known(env: Mapping[str, str]) -> tuple[int, dict[str, list[tuple[str, str]]]]:
-    """The same where every part is up, once no part needed more than the seconds that it is given."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        status, found = doctor(env=env)
-        if TOO_SLOW.search(str(found)) is None or time.monotonic() > deadline:
-            return status, found
 
 
 def test_an_embedded_system_is_well_running_and_stopped(tmp_path: Path) -> None:
@@ -105,21 +98,23 @@ def test_the_cluster_is_looked_at_in_all_its_parts(tmp_path: Path) -> None:
     """Right after it was set up, and after its topic, its tables and its registry have been spoilt."""
     with deployed() as settings:
         env = environment(tmp_path / "data", **settings)
-        status, found = well_known(env)
+        status, found = doctor(env=env, run=patiently)
         assert status == 0, found
         warned = {check for check, lines in found.items() if lines[0][0] == "warn"}
         assert warned == {"topic"}  # one broker keeps one copy
         assert found["lag"] == [("ok", "none; events in the read model: 0")]
         assert found["history"] == [("ok", "the order store knows the newest events of the log")]
 
-        other = well_known({**env, "KAFKA_TOPIC": "elsewhere"})[1]
+        other = doctor(env={**env, "KAFKA_TOPIC": "elsewhere"}, run=patiently)[1]
         assert other["topic"] == [("fail", "elsewhere does not exist")]
         assert other["registry"][0][0] == "fail"
         carried_out("migrate", "down", "0001", "--part", "order", env=env)
         behind = "schema ordering_order is at level 1, this release needs 2: run `ordering migrate up`"
-        assert well_known(env)[1]["read model"] == [("fail", behind)]  # no service of this release starts on it
+        assert doctor(env=env, run=patiently)[1]["read model"] == [
+            ("fail", behind)
+        ]  # no service of this release starts on it
         carried_out("migrate", "down", "base", "--part", "order", env=env)
-        status, found = well_known(env)
+        status, found = doctor(env=env, run=patiently)
         assert status == 1
         assert "run `ordering migrate up`" in found["read model"][0][1]
         assert found["order store"][0][0] == "ok"

@@ -23,7 +23,7 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 import ordering
-from tests.e2e.running import TOO_SLOW, command
+from tests.e2e.running import patiently
 from tests.faults.cluster import ACCEPTING, PATIENCE, Cluster, running
 from tests.services.fixtures import GivenKafka, GivenRegistry, made
 from tests.services.kafka import Kafka
@@ -251,13 +251,8 @@ def _release_with(folder: Path, field: Mapping[str, Any]) -> Path:
     return folder
 
 
-def _schemas(shop: Shop, word: str, release: Path) -> subprocess.CompletedProcess[str]:
-    """What the release's command says, once the registry has answered it in time."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        done = command("schemas", word, env={**shop.cluster.env, "PYTHONPATH": str(release)})
-        if TOO_SLOW.search(done.stderr) is None or time.monotonic() > deadline:
-            return done
+def _schemas(shop: Shop, command: str, release: Path) -> subprocess.CompletedProcess[str]:
+    return patiently("schemas", command, env={**shop.cluster.env, "PYTHONPATH": str(release)})
 
 
 def test_a_release_whose_schema_would_break_readers_cannot_register_it(shop: Shop, tmp_path: Path) -> None:
@@ -267,8 +262,8 @@ def test_a_release_whose_schema_would_break_readers_cannot_register_it(shop: Sho
         subject = f"{shop.cluster.topic}-value"
         before = client.get_latest_version(subject)
         assert client.get_compatibility(subject) == "FULL_TRANSITIVE"
-        for word in ("diff", "register"):
-            done = _schemas(shop, word, release)
+        for command in ("diff", "register"):
+            done = _schemas(shop, command, release)
             assert done.returncode == 1, done.stdout
             assert f"{subject}: schema {OURS.entry.name} against version 1: " in done.stderr
             assert f"{subject}: the registry will not take {OURS.entry.name}: " in done.stderr
