@@ -20,10 +20,15 @@ class Limit:
     most: float
     count: bool = False
     unit: str = ""
+    still: float = 0.0
+    """Seconds for which machine or service stood still meanwhile, by a measure of its own: no fault of what was
+    measured where slack is given."""
 
     def holds(self, slack: float = 1.0) -> bool:
         """Whether it was kept; *slack* stretches times, never counts."""
-        return self.measured <= self.most * (1.0 if self.count else slack)
+        if self.count or slack == 1.0:
+            return self.measured <= self.most
+        return self.measured <= self.most * slack + self.still
 
     def __str__(self) -> str:
         if self.unit:
