@@ -194,6 +194,7 @@ def test_an_older_database_does_not_start_before_it_is_reconciled(
 
         def start() -> tuple[int, str]:
             cart.start(wait=False)
+            until(lambda: not cart.lives(), "it has ended")
             assert cart.process is not None
             return cart.process.wait(PATIENCE), cart.last_words()
 

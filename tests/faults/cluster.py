@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.running import carried_out
+from tests.e2e.running import TOO_SLOW, carried_out
 from tests.services.processes import Process, free_ports
 from tests.services.surroundings import OURS
 
@@ -52,6 +52,7 @@ class Instance:
         if pythonpath is not None:
             self._env["PYTHONPATH"] = str(pythonpath)
         self._folder = folder
+        self._settings: Mapping[str, str] = {}
         self.process: Process | None = None
 
     def start(self, *, wait: bool = True, **settings: str) -> Instance:
@@ -59,16 +60,32 @@ class Instance:
 
         It ends with us, however we end, and even if it stands still then; the folder goes with it.
         """
+        self._settings = settings
+        self._launch()
+        if wait:
+            self.await_ready()
+        return self
+
+    def _launch(self) -> None:
         self.process = Process(
             [sys.executable, "-m", self.module, "serve", self.part],
             log=self.log,
             folder=self._folder,
-            env={**self._env, **settings},
+            env={**self._env, **self._settings},
             cwd=Path.cwd(),
         )
-        if wait:
-            self.await_ready()
-        return self
+
+    def lives(self) -> bool:
+        """Whether it runs. It ends at its start where the database needs more than the seconds that it has then, and
+        is started again, as people's supervisors do."""
+        if not self._running.ended():
+            return True
+        last = self.last_words().rpartition("\n{")[2]
+        if '"service.refused"' not in last or TOO_SLOW.search(last) is None:
+            return False
+        self._running.wait()
+        self._launch()
+        return True
 
     def is_ready(self) -> bool:
         """What its readiness endpoint says now."""
@@ -82,8 +99,7 @@ class Instance:
         """Return when it is ready; AssertionError with its log if it ends before or takes too long."""
         deadline = time.monotonic() + PATIENCE
         while not self.is_ready():
-            assert self.process is not None
-            assert not self.process.ended(), f"{self.name} ended with {self.process.status}:\n{self.last_words()}"
+            assert self.lives(), f"{self.name} ended with {self._running.status}:\n{self.last_words()}"
             assert time.monotonic() < deadline, f"{self.name} is not ready after {PATIENCE} s:\n{self.last_words()}"
             time.sleep(0.02)
 

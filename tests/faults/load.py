@@ -93,7 +93,7 @@ async def until_ready(instance: Instance, since: float, seconds: float = PATIENC
 def _assert_alive(instance: Instance) -> None:
     process = instance.process
     assert process is not None, f"{instance.name} does not run"
-    assert not process.ended(), f"{instance.name} ended with {process.status}:\n{instance.last_words()}"
+    assert instance.lives(), f"{instance.name} ended with {process.status}:\n{instance.last_words()}"
 
 
 async def place(instance: Instance, ledger: Ledger, order: str) -> int:
