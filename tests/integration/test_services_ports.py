@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import processes
 from tests.services.processes import free_ports, listening
 
 ROOT = Path(__file__).parents[2]
@@ -26,15 +27,16 @@ def test_free_ports_are_free_and_different() -> None:
 ALL_BUT_ONE = """
 import sys
 from tests.services import processes
-processes._PORTS = range(int(sys.argv[1]), int(sys.argv[1]) + 2)
+processes._PORTS = tuple(map(int, sys.argv[1:]))
 print(processes.free_ports(1)[0])
 """
 
 
 def test_a_port_that_one_process_was_given_is_not_given_to_another() -> None:
     """Although nobody listens on it yet: two files of tests that run at once start their parts at once."""
-    mine = free_ports(1)[0]
+    mine, free = free_ports(2)
+    processes._reserved.pop().close()  # given back: the only other one that there is
     given = subprocess.run(
-        [sys.executable, "-c", ALL_BUT_ONE, str(mine)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", ALL_BUT_ONE, str(mine), str(free)], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert int(given.stdout) == mine + 1
+    assert int(given.stdout) == free
