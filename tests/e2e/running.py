@@ -18,7 +18,11 @@ from typing import Any
 
 from tests.services.surroundings import OURS
 
-PATIENT = {"ORDERING_ADMISSION_SECONDS": "600", "ORDERING_REQUEST_SECONDS": "600"}
+PATIENT = {
+    "ORDERING_ADMISSION_SECONDS": "600",
+    "ORDERING_REQUEST_SECONDS": "600",
+    "ORDERING_SHUTDOWN_SECONDS": "60",
+}
 PATIENCE = 120.0
 """Generous: a loaded machine is no failure."""
 TOO_SLOW = re.compile("does not answer in time|the database does not answer|the connection to the database broke")

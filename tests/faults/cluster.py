@@ -19,7 +19,12 @@ from tests.services.surroundings import OURS
 
 PATIENCE = 120.0
 """Seconds until something that must happen counts as not happening: generous, a loaded machine is no failure."""
-PATIENT = {"ORDERING_ADMISSION_SECONDS": "600"}
+PATIENT = {
+    "ORDERING_ADMISSION_SECONDS": "600",
+    "ORDERING_REQUEST_SECONDS": "600",
+    "ORDERING_HEAD_SECONDS": "600",
+    "ORDERING_IDLE_SECONDS": "600",
+}
 """For scenarios in which nobody may be refused: not because this machine, or its disk, is slow either."""
 ACCEPTING = {**PATIENT, "BROKER_OUTAGE": "accept"}
 """The same where no broker is away: an event that has waited for five seconds closes no door."""

@@ -90,12 +90,17 @@ class _Burst:
 
     async def _one(self, http: httpx.AsyncClient, order: str) -> None:
         body = {"orderId": order, "numItems": 1}
-        if await tried(http, self.ledger, "POST", self.victim.url, body, order, "pending", {}) != 201:
+        # A closed gate is a refusal (nobody relays until the lease has run out), so it is asked again; so is the
+        # victim, which may just have stood still.
+        deadline = time.monotonic() + PATIENCE
+        while (status := await tried(http, self.ledger, "POST", self.victim.url, body, order, "pending", {})) == 503:
+            assert time.monotonic() < deadline, f"{self.victim.name} takes no {order}"
+            await asyncio.sleep(0.02)
+        if status != 201:
             return
         self.answered += 1
         if self.answered == self.spare + 1:
             self.victim.kill()
-        # A closed gate is a refusal (nobody relays until the lease has run out), so it is asked again.
         deadline = time.monotonic() + PATIENCE
         change = {"orderId": order, "status": "confirmed"}
         while await tried(http, self.ledger, "PUT", self.survivor.url, change, order, "confirmed", {}) != 200:

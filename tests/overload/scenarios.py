@@ -9,6 +9,9 @@ from tests.faults.outcome import Outcome
 from tests.overload import closed_loop, cutting, stops, stuck
 from tests.overload.systems import Place
 
+UNHURRIED = {"ORDERING_SHUTDOWN_SECONDS": "60"}
+"""For a stop that is to be complete however slow the machine is."""
+
 SCENARIOS: dict[str, tuple[Callable[..., Outcome], dict[str, Any], dict[str, Any]]] = {
     "closed-loop": (
         closed_loop.closed_loop,
@@ -30,10 +33,10 @@ SCENARIOS: dict[str, tuple[Callable[..., Outcome], dict[str, Any], dict[str, Any
         {"sockets": 50, "admitted": 24, "head": 1.0, "body": 1.5},
         {"sockets": 500, "admitted": 256, "head": 10.0, "body": 30.0},
     ),
-    "sigterm": (stops.sigterm, {"stops": 2, "clients": 32}, {"stops": 20, "clients": 64}),
+    "sigterm": (stops.sigterm, {"stops": 2, "clients": 32, "settings": UNHURRIED}, {"stops": 20, "clients": 64}),
     "sigterm-all": (
         stops.sigterm,
-        {"stops": 2, "clients": 32, "whole": True},
+        {"stops": 2, "clients": 32, "whole": True, "settings": UNHURRIED},
         {"stops": 20, "clients": 64, "whole": True},
     ),
     "cut-connections": (cutting.cut_connections, {"cuts": 150}, {"cuts": 2_000}),

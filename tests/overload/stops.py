@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 
 import uvloop
 
@@ -19,14 +20,16 @@ ACCEPTED_BETWEEN = 200
 """How many orders are accepted between two stops at least: the load is back."""
 
 
-def sigterm(place: Place, *, stops: int, clients: int, whole: bool = False) -> Outcome:
+def sigterm(
+    place: Place, *, stops: int, clients: int, whole: bool = False, settings: Mapping[str, str] | None = None
+) -> Outcome:
     """The cart service, or the ``whole`` of ``serve all``, is stopped and started so many times under the same
     clients."""
-    return uvloop.run(_sigterm(place, stops, clients, whole))
+    return uvloop.run(_sigterm(place, stops, clients, whole, settings or {}))
 
 
-async def _sigterm(place: Place, stops: int, clients: int, whole: bool) -> Outcome:
-    with place.system("sigterm", whole=whole) as system:
+async def _sigterm(place: Place, stops: int, clients: int, whole: bool, settings: Mapping[str, str]) -> Outcome:
+    with place.system("sigterm", whole=whole, **settings) as system:
         record, exits, failed = Record(), list[float](), 0
         async with Load(system.cart.url, "t", clients, record=record, repeats=True):
             for number in range(stops):

@@ -70,10 +70,10 @@ def stuck_heads(place: Place, *, sockets: int, admitted: int, head: float, body:
 
 def _settings(admitted: int, head: float, body: float) -> dict[str, str]:
     return {
+        **ACCEPTING,  # neither a slow disk nor a machine that stands still makes anybody be refused
         "ORDERING_ADMISSION_MAX": str(admitted),
         "ORDERING_HEAD_SECONDS": str(head),
         "ORDERING_BODY_SECONDS": str(body),
-        **ACCEPTING,  # neither a slow disk nor a machine that stands still makes anybody be refused
     }
 
 
