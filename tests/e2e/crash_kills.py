@@ -176,6 +176,16 @@ def _start(*instances: Instance) -> None:
 
 async def _ended(instance: Instance) -> float:
     """Wait until it has killed itself; when that was. One that lives on is killed."""
+    while True:
+        began, status = await _end_of(instance)
+        if status == -signal.SIGKILL or not instance.lives():  # started again where it found no database in time
+            break
+    assert status == -signal.SIGKILL, f"{instance.name} ended with {status}:\n{instance.last_words()}"
+    return began
+
+
+async def _end_of(instance: Instance) -> tuple[float, int]:
+    """When it ended, or was killed because it lived on, and its exit status."""
     assert instance.process is not None
     ended = asyncio.create_task(asyncio.to_thread(instance.process.wait))
     try:
@@ -184,9 +194,7 @@ async def _ended(instance: Instance) -> float:
         began = time.monotonic()
         if not ended.done():
             instance.kill()
-    status = await ended
-    assert status == -signal.SIGKILL, f"{instance.name} ended with {status}:\n{instance.last_words()}"
-    return began
+    return began, await ended
 
 
 async def _told(orders: httpx.AsyncClient, statuses: set[int], **query: str | int) -> None:
