@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import asyncpg
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tests.faults.cluster import PATIENCE, Cluster, Instance
@@ -122,7 +122,11 @@ class Progress:
         connection = await asyncpg.connect(self._database)
         try:
             while True:
-                self.ends = await asyncio.to_thread(self._ends)
+                try:
+                    self.ends = await asyncio.to_thread(self._ends)
+                except KafkaException:  # a broker that stood still leads nothing for a moment
+                    await asyncio.sleep(SAMPLE_SECONDS)
+                    continue
                 self._look(self.ends, dict(await connection.fetch(_POSITIONS, self._topic)), time.monotonic())
                 await asyncio.sleep(SAMPLE_SECONDS)
         finally:
