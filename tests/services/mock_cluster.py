@@ -42,6 +42,8 @@ class BrokerError(IntEnum):
     NOT_ENOUGH_REPLICAS = 19
     TOPIC_AUTHORIZATION_FAILED = 29
     OUT_OF_ORDER_SEQUENCE_NUMBER = 45
+    FENCED_LEADER_EPOCH = 74
+    UNKNOWN_LEADER_EPOCH = 75
 
 
 def _library() -> ctypes.CDLL:
