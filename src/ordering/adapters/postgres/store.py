@@ -90,7 +90,10 @@ WITH gone AS (
 SELECT count(*) FROM gone
 """
 # A parking that has ended: where an instance of the first release parked, it names no event and would count again.
-_TRIM_PARKED: Final = f"DELETE FROM parked p WHERE ({_STOPS}) IS NOT TRUE"  # noqa: S608 -- only a condition is put in
+_TRIM_PARKED: Final = f"""
+DELETE FROM parked WHERE aggregate_id IN (
+  SELECT aggregate_id FROM parked p WHERE ({_STOPS}) IS NOT TRUE LIMIT $1 FOR UPDATE SKIP LOCKED)
+"""  # noqa: S608 -- only a condition is put in
 _PARK: Final = """
 INSERT INTO parked (aggregate_id, version, reason)
 SELECT o.aggregate_id, o.version, $3 FROM outbox o WHERE o.aggregate_id = $1 AND o.version = $2
@@ -195,7 +198,7 @@ class PostgresOrderStore(RelayLeaseRow, ComparedRows):
         return [JournalEntry(event_of(row), published=row[9], parked=row[10]) for row in rows]
 
     async def trim(self, *, answers_before: int, journal_before: int, limit: int) -> int:
-        await self._database.fetch(_TRIM_PARKED)
+        await self._database.fetch(_TRIM_PARKED, limit)
         [[answers]] = await self._database.fetch(_TRIM_ANSWERS, answers_before, limit)
         [[events]] = await self._database.fetch(_TRIM_JOURNAL, journal_before, limit - answers)
         return int(answers + events)
